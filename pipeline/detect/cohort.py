@@ -15,7 +15,8 @@ attempts of one configuration and size that loaded the very same bytes of others
     u031's v2 and u099's       1298                           compared with nobody
 
 What harms nobody is not alike at every size: large jobs straggle, fail and learn otherwise by themselves.  So each is compared within its
-size band, from one power of two to the next (256 to 511 GPUs); a small run that went well says nothing of a large one.
+size band: on a node or two, on a few, on some dozens, and of 256 GPUs and more from one power of two to the next.  A small run that went
+well says nothing of a large one.
 
 Who alters a file again and again, or only harms jobs above a size, must not hide among his own harmless bytes: a detector may ask of each
 version of the bytes, and of jobs from each size on, apart, and pays for each question that it asks (`narrowed`).
@@ -46,6 +47,7 @@ REQUIRED = ("written_with_leave", "own_files", "other_writers", "machines", "cha
 VERSIONS_MAX, SIZES_MAX = 20, 8  # that are asked about apart
 OTHERS_MAX = 60  # of one configuration and size band, to be compared with
 NAMED_CHANCE_MAX = 1e-5  # architecture section 6: of naming somebody wrongly
+SMALL_BANDS, LARGE = (0, 1, 16, 64), 256  # where bands begin; from LARGE on each is twice as wide as the one before
 CITED_MAX = 8  # members of either side whose records a finding cites
 UNTOLD_MS = 2 * DAY_MS  # how long bytes may lie there after the last load that is told
 
@@ -54,12 +56,13 @@ class Kind(NamedTuple):
     """What attempts have in common that are compared with one another."""
 
     configuration: str
-    band: int  # the power of two that its GPUs reach; 0: nobody says how many
+    band: int  # see `band_of`
 
 
 def band_of(member: JobSummary) -> int:
-    """Its size band: 256 for 256 to 511 GPUs."""
-    return 1 << (member.gpus.bit_length() - 1) if member.gpus else 0
+    """Its size band, by the GPUs with which that begins: 256 for 256 to 511; 0: nobody says how many."""
+    gpus = member.gpus or 0
+    return 1 << (gpus.bit_length() - 1) if gpus >= LARGE else max(each for each in SMALL_BANDS if each <= gpus)
 
 
 def kind_of(member: JobSummary) -> Kind:

@@ -180,7 +180,7 @@ def test_runs_of_another_size_say_nothing(row: Row) -> None:
     """Large ones straggle more: that small runs of the same configurations are all as quick as ever makes no slow one rarer."""
     names = sorted({each.configuration for each in row.members})
     small = [
-        paced(number, 400.0 + number % 7, gpus=64, configuration=name, owner=f"u03{number % 9}")
+        paced(number, 400.0 + number % 7, gpus=128, configuration=name, owner=f"u03{number % 9}")
         for name in names
         for number in range(200, 400)
     ]
@@ -190,7 +190,7 @@ def test_runs_of_another_size_say_nothing(row: Row) -> None:
 def test_straggling_at_a_size_is_told_as_such() -> None:
     """Half of the large ones straggle anyway: five more that loaded the bytes are no alert, whatever small runs do."""
     large = [*without(0, 1, 2, 7, 8, 9, 14, 15), *(paced(each, 1350.0 + each) for each in (20, 21, 22, 23, 24, 25, 26))]
-    small = [paced(each, 400.0, gpus=64) for each in range(100, 170)]
+    small = [paced(each, 400.0, gpus=128) for each in range(100, 170)]
     (finding,) = judge(ID, [*large, *small, *slowed(3, 4, 5, 6, 10, by=1.35)])
     assert not finding.alert
     assert "by_chance" in finding.gate

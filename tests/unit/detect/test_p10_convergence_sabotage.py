@@ -277,7 +277,7 @@ def test_an_explanation_keeps_it_from_being_an_alert(row: Row) -> None:
 @pytest.mark.parametrize("row", [*FIRING, *(row for row, _ in BOUNDARY), *HARMLESS, *SILENT], ids=lambda row: row.name)
 def test_runs_of_another_size_say_nothing(row: Row) -> None:
     """Batch and rate go with the size: how small runs of the same configuration learn is no measure of a large one."""
-    other = [learned(number, [loss / 2 for loss in CURVE], gpus=64, owner=f"u03{number % 9}") for number in range(200, 400)]
+    other = [learned(number, [loss / 2 for loss in CURVE], gpus=128, owner=f"u03{number % 9}") for number in range(200, 400)]
     small = [each for name in sorted({each.configuration for each in row.members}) for each in of(name, *other)]
     assert judge(ID, [*row.members, *small]) == judge(ID, row.members)
 
