@@ -61,7 +61,7 @@ class Kind(NamedTuple):
 
 def band_of(member: JobSummary) -> int:
     """Its size band, by the GPUs with which that begins: 256 for 256 to 511; 0: nobody says how many."""
-    gpus = member.gpus or 0
+    gpus = max(member.gpus or 0, 0)
     return 1 << (gpus.bit_length() - 1) if gpus >= LARGE else max(each for each in SMALL_BANDS if each <= gpus)
 
 

@@ -122,6 +122,7 @@ class History:
         self._known: dict[str, Known] = {}
         self._saves_of: dict[str, list[Known]] = {}  # job -> its saves
         self._loads_of: dict[str, list[Known]] = {}  # bytes -> loads of them
+        self._loads_by_sha256: dict[str, list[Known]] = {}  # the same, whatever was compiled
 
     def known(self, name: str) -> Known | None:
         """What is known under the id of a fact."""
@@ -171,7 +172,8 @@ class History:
     def _sides(self, known: Known) -> tuple[list[Known], ...]:
         body = known.event.body
         if isinstance(body, LOADS):
-            return self.loads, self._loads_of.setdefault(version(known.event), [])
+            same = self._loads_by_sha256.setdefault(known.sha256, [])
+            return self.loads, self._loads_of.setdefault(version(known.event), []), same
         if isinstance(body, CheckpointSaved):
             return self.saves, self._saves_of.setdefault(known.event.job, [])
         if isinstance(body, FileTouched):
@@ -245,19 +247,23 @@ class History:
         asked = [each for each in (leave, opening) if each is not None]
         if opening is None:
             return None, None, asked
-        place = bisect_left(self.loads, min(opening, load))
-        lay = self.loads[place - 1] if place else None
+        lay = self._lay_before(opening)
         former = self._other_before(lay, READ_MS) if lay is not None else None
         asked += [each for each in (lay, former) if each is not None]
         if lay is None or former is None or not former.sha256 or former.sha256 == lay.sha256:
             return None, None, asked
-        first = min(loads[0] for loads in self._loads_of.values() if loads and loads[0].sha256 == lay.sha256)
+        first, end = self._loads_by_sha256[lay.sha256][0], bisect_left(self.changes, opening)
         since = bisect_left(self.changes, former.time - STALE_MS, key=lambda known: known.time)
-        written = self.changes[since : bisect_left(self.changes, opening)][-1:]
+        written = self.changes[max(since, end - 1) : end]
         asked += [first, *written]
         if written or not lay.sha256 or first < former or first.time < floor:
             return None, None, asked
         return former, first, asked
+
+    def _lay_before(self, write: Known) -> Known | None:
+        """The last load before a write: of the bytes that lay there then."""
+        place = bisect_left(self.loads, write)
+        return self.loads[place - 1] if place else None
 
     def _since(self, saves: Sequence[Known]) -> int:
         """From when on writes may have changed what was saved; of more saves than are told nobody knows the first."""
@@ -376,10 +382,28 @@ class History:
         is_first = place == 0 and (len(self._loads_of) > 1 or len(self.foreign) > 0)
         if is_first or (written < LATEST and (again is None or again.time >= written)):
             found += alike[place + 1 :]
-        if written < LATEST and (place == 0 or again is None or again.time >= written):  # it may have lain there before a foreign write
-            found += self.loads_since(written, LATEST)
+        found += self._lying(new)
         at = bisect_right(self.loads, new)
         return [*found, *self.loads[at : at + 1], *self._others_behind(new)]  # in a run's folder the next one, of whatever file
+
+    def _lying(self, new: Known) -> Iterator[Known]:
+        """Loads that ask whence the bytes came that lay there before a foreign write (`_unrecorded`), and are told of it.
+
+        It is the last load before the write, the last of other bytes before that one, or the first of that one's bytes.  Behind a write
+        with leave they ask of none before.
+        """
+        at, alike = bisect_right(self.loads, new), self._loads_by_sha256[new.sha256]
+        lay = [(new, at)] if alike[0] is not new else [(each, bisect_right(self.loads, each)) for each in alike]
+        end = at
+        while end < len(self.loads) and self.loads[end].sha256 == self.loads[at].sha256:
+            end += 1
+        for first, behind in (*lay, *([(self.loads[at], end)] if end > at else ())):
+            low = bisect_right(self.foreign_changes, first)
+            high = bisect_left(self.foreign_changes, self.loads[behind]) if behind < len(self.loads) else len(self.foreign_changes)
+            if low < high:
+                last = self.foreign_changes[high - 1]
+                until = min(last.time + WRITTEN_MS, _after(self.with_leave, last, 1))
+                yield from self.loads_since(self.foreign_changes[low].time, until)
 
     def _others_behind(self, new: Known) -> Iterator[Known]:
         """Loads of other bytes before which it is the last of others, or was when somebody wrote last who may not."""

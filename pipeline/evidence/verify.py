@@ -511,6 +511,7 @@ def check_citations(report: Mapping[str, Any], records: Sequence[Mapping[str, An
     missing = {
         event: {sha256 for sha256 in some - there.get(event, set()) if (event, sha256) not in excused} for event, some in cited.items()
     }
+    spare = {event for event, some in cited.items() if there.get(event, set()) - some}
     for number, record in enumerate(records):
         # One that is cited and missing may be a line of this record, changed, and that is told below.
         needed = (event in cited and (not by_line or sha256 in cited[event] or missing[event]) for event, sha256 in lines[number])
@@ -518,8 +519,8 @@ def check_citations(report: Mapping[str, Any], records: Sequence[Mapping[str, An
             yield Problem("record_uncited", f"{record['topic']}/{record['partition']}@{record['offset']}", "nothing in the report needs it")
     for each in report["evidence"]:
         event, sha256 = _cited(each)
-        where, spare = f"finding {each['finding_id']}", there.get(event, set()) - cited[event]
-        if sha256 in missing[event] and spare:
+        where = f"finding {each['finding_id']}"
+        if sha256 in missing[event] and event in spare:
             yield Problem("evidence_changed", where, f"event {event} is cited as {sha256}")
         elif sha256 in missing[event]:
             yield Problem("evidence_missing", where, f"event {event} ({each['role']}), sha256 {sha256}")

@@ -188,12 +188,12 @@ def gather(database: "Database", findings: Sequence[str], subject: str = "", rin
     roots = _roots(database, records)
     records = {place: _as_sealed(roots[place], place, lines) if place in roots else lines for place, lines in records.items()}
     found = _places_of(records, roots)
-    said = {(item["event_id"], item["sha256"]) for body in bodies for item in body["canonical"].get("evidence", ())}
+    said = {(item["event_id"], item["sha256"]) for body in bodies for item in body["canonical"].get("evidence", ())} | erased.keys()
     chosen: dict[Place, None] = {}
     unavailable = []
     for event_id, sha256 in wanted:
         places = found.get((event_id, sha256), [])
-        if not places and (event_id, sha256) not in {*said, *erased}:
+        if not places and (event_id, sha256) not in said:
             places = found.get((event_id, ""), [])  # its finding cites no such line, so retention took none: shown, it is called changed
         proved = [place for place in places if place in roots]
         if proved:

@@ -88,17 +88,19 @@ EVIDENCE = Panel(
     },
     sql=f"""
 SELECT e.role AS role, e.event_time AS time, e.source AS source,
-    multiIf(r.line = '', 'not stored', r.hashed != e.sha256, 'CHANGED', s.seals > 0, 'same line, sealed',
-        'same line, not sealed') AS checked,
-    e.summary AS summary, r.line AS line, r.host AS host, if(r.topic = '', '', concat(r.topic, '/', r.partition, ' ', r.offset)) AS place,
+    multiIf(r.hashed = e.sha256, if(s.seals > 0, 'same line, sealed', 'same line, not sealed'),
+        r.line != '' AND (r.told = e.sha256 OR r.lines = 1), 'CHANGED', 'not stored') AS checked,
+    e.summary AS summary, if(checked = 'not stored', '', r.line) AS line, r.host AS host,
+    if(r.topic = '', '', concat(r.topic, '/', r.partition, ' ', r.offset)) AS place,
     left(e.event_id, 12) AS event, e.sha256 AS sha256, e.event_id AS event_id
 FROM (SELECT * FROM finding_evidence_current WHERE {OF_FINDING}) AS e
 LEFT JOIN
 (
-    SELECT event_id, lower(hex(SHA256(raw))) AS hashed, argMin(raw, _offset) AS line, argMin(host, _offset) AS host,
-        argMin(_topic, _offset) AS topic, argMin(_partition, _offset) AS partition, min(_offset) AS offset
+    SELECT event_id, sha256 AS told, lower(hex(SHA256(raw))) AS hashed, argMin(raw, _offset) AS line, argMin(host, _offset) AS host,
+        argMin(_topic, _offset) AS topic, argMin(_partition, _offset) AS partition, min(_offset) AS offset,
+        count() OVER (PARTITION BY event_id) AS lines
     FROM events WHERE {CITED}
-    GROUP BY event_id, hashed
+    GROUP BY event_id, told, hashed
 ) AS r ON r.event_id = e.event_id
 LEFT JOIN
 (
@@ -112,7 +114,7 @@ LEFT JOIN
     WHERE k._offset >= q.lo AND k._offset < q.hi
     GROUP BY event_id, hashed
 ) AS s ON s.event_id = r.event_id AND s.hashed = r.hashed
-ORDER BY e.position, r.hashed = e.sha256 DESC, s.seals DESC
+ORDER BY e.position, r.hashed = e.sha256 DESC, r.told = e.sha256 DESC, s.seals DESC, r.hashed
 LIMIT 1 BY e.position
 """,
 )  # fmt: skip

@@ -132,13 +132,13 @@ def _campaign(case: Cohort, group: Group, alpha: float) -> Campaign | None:
 
 
 def _usual(others: Sequence[JobSummary]) -> Mapping[int, float]:
-    """By size band, the rate of bad ends, where there are enough."""
+    """By size band, the rate of bad ends, where there are enough; where nearly all are bad nothing could be worse."""
     ends: defaultdict[int, list[bool]] = defaultdict(list)
     for each in others:
         if _counts(each):
             ends[band_of(each)].append(_is_bad(each))
     rates = {band: (sum(seen) + 1) / (len(seen) + 2) for band, seen in ends.items() if len(seen) >= OTHERS_MIN}
-    return {band: min(max(rate, USUAL_MIN), USUAL_MAX) for band, rate in rates.items()}
+    return {band: max(rate, USUAL_MIN) for band, rate in rates.items() if rate <= USUAL_MAX}
 
 
 def _raised(case: Cohort, campaign: Campaign, blamed: Blamed, *, several: bool) -> Finding:

@@ -69,7 +69,10 @@ _BROKEN = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _ORDINAL_DIGITS_MAX = 6
 _SOCKET = "imuxsock"  # rsyslog's input for programs
 _OF_THE_KERNEL = frozenset({"audit", "kernel"})  # the journal's transports
-_SYSTEM_LOGS = re.compile(r"(?:^|/)(?:messages|syslog|secure|(?:auth|authpriv|kern|daemon|user)(?:\.log)?)(?:[.-][^/]*)?$")
+_SYSTEM_LOGS = re.compile(
+    r"(?:^|/)(?:messages|syslog|secure|(?:auth|authpriv|kern|daemon|user|local[0-7]|all|everything|cluster)(?:\.log)?)(?:[.-][^/]*)?$"
+    r"|/(?:remote|hosts?|rsyslog|syslog|syslog-ng)/"  # where central hosts keep what others sent
+)
 POD_BYTES_MAX = 8192  # labels and annotations of a pod are usually a few hundred
 
 _TAILED = (b'{"@timestamp":"', b'{"file":"', b'{"message":"')  # how the shippers begin whose objects are `_Tailed`
@@ -247,6 +250,7 @@ def _tailed(value: bytes) -> Line | None:
         host=host,
         program=program,
         tagged=bool(program),
+        writer=ANYBODY if program and _SYSTEM_LOGS.search(path) else "",
         file=path,
         file_offset=offset,
         collected_time=collected,
@@ -312,8 +316,10 @@ def _writer(wrapper: _Wrapper, log: Mapping[str, Any], path: str) -> str:
 
     Of a file it is the file that tells, but for one that its shipper took apart as a system log: of that the rest stands in `message`.
     """
-    apart = wrapper.ident is not None or wrapper.appname is not None or isinstance(log.get("syslog"), dict)
-    named = wrapper.program is not None or wrapper.program_capital is not None
+    # `PROGRAM` is syslog-ng's, which has it from a line.
+    names = (wrapper.ident, wrapper.appname, wrapper.program_capital)
+    apart = any(each is not None for each in names) or isinstance(log.get("syslog"), dict)
+    named = wrapper.program is not None
     if path:
         return ANYBODY if apart or (named and _SYSTEM_LOGS.search(path)) else ""
     transport: object = wrapper.transport

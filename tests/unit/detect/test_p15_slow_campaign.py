@@ -69,6 +69,7 @@ SILENT = [
     Row("nothing to compare with", campaign("xxxxxxxxx")),
     Row("large jobs fail here anyway", [*others(bad=14), *campaign("x.x.x.x.x.x.")]),
     Row("large jobs fail here anyway, and smaller ones never do", [*others(20, bad=20), *smaller(80), *campaign("xxxxxxxxxxxx")]),
+    Row("nearly all large jobs fail here", [*others(30, bad=29), *campaign("x" * 44)]),
     Row("of that size too few others ended", [*others(7, bad=0), *smaller(80), *campaign("xxxxxxxxxxxx")]),
     Row("written longer ago than the window", [*others(), *(ended(number, bad=True, exposed=True) for number in range(70, 90, 2))]),
 ]

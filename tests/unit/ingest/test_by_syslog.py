@@ -130,6 +130,8 @@ CHOSEN: dict[str, Any] = {
     },
     "Fluent Bit's parser on a file": {"message": AUDIT, "host": "gpu-012", "ident": "audispd", "file": "/var/log/messages"},
     "a system log that syslog-ng took apart": {"HOST": "gpu-012", "PROGRAM": "audispd", "MESSAGE": AUDIT, "FILE_NAME": "/var/log/messages"},
+    "and one of any name": {"HOST": "gpu-012", "PROGRAM": "audispd", "MESSAGE": AUDIT, "FILE_NAME": "/srv/2026/03/02.log"},
+    "what a central host keeps": {"host": "gpu-012", "program": "audispd", "message": AUDIT, "file": "/var/log/remote/gpu-012.log"},
     "GELF": {"version": "1.1", "host": "gpu-012", "short_message": AUDIT, "_program": "audispd", "_UID": "0"},
 }
 
@@ -138,6 +140,14 @@ CHOSEN: dict[str, Any] = {
 def test_and_of_these_nobody(value: dict[str, Any]) -> None:
     """Though the prefix is gone."""
     assert marks(rows(value)) == {True}
+
+
+@given(st.permutations(["message", "host", "program", "file", "@timestamp"]))
+def test_the_order_of_keys_says_nothing(keys: list[str]) -> None:
+    """Some begin as shippers write them most often, and are read in a shorter way."""
+    said = {"message": AUDIT, "host": "gpu-012", "program": "audispd", "file": "/var/log/messages", "@timestamp": "2026-03-02T19:41:00Z"}
+    assert marks(rows({key: said[key] for key in keys})) == {True}
+    assert marks(rows({key: (said | {"file": "/var/log/audit/audit.log"})[key] for key in keys})) == {False}
 
 
 TAG = st.one_of(st.sampled_from([tag for tag, _, _ in TAGS.values()]), st.from_regex(r"[A-Za-z0-9_./@-]{1,20}", fullmatch=True))
