@@ -48,7 +48,7 @@ META = Meta(
         "Effects that leave the ends of jobs as they are: P09 and P10 compare pace and losses.",
         "Ends by hardware of nodes whose kernels' logs were silent while others' were heard.",
         "Fewer than four large jobs that loaded the bytes and ended so.",
-        "Jobs of a size band (256 to 511 GPUs, 512 to 1,023 ...) of which fewer than eight that had not loaded the bytes ended.",
+        "Jobs of a size band (256 to 511 GPUs, 512 to 1,023 ...) of which fewer than eight without the bytes ended, or nearly all badly.",
         "Who prints before his write, in a job of his own, that he loaded the very bytes that he will write: they seem to have been there.",
         "Bytes loaded only beside another hand's, and these only beside them: nothing tells which of both it was, and nobody is suspected.",
     ),
