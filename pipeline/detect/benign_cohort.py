@@ -84,14 +84,14 @@ def by_chance(case: Cohort, seen: Comparison, now: Watermarks) -> Explanation:  
 def hardware_ends(case: Cohort, seen: Comparison, now: Watermarks) -> Explanation:
     """Ends that the scheduler or the kernel explains are nobody's doing; of which the kernels' logs were not heard nobody knows.
 
-    What a member tells of its end does not say whether its own nodes were heard: asked is whether any of the cluster was, about that time.
+    What a member tells of its end does not say whether its own nodes were heard: asked is whether any of the cluster was, in the day before: what comes behind may not have come yet.
     """
     name, causes = "hardware_ends", {each.cause for each in seen.harmed} & EXPLAINED
     if causes:
         return Explanation(name, Checked.NOT_CHECKED, note=f"some ended by {', '.join(sorted(causes))}")
     ends = [each.end for each in seen.harmed if each.end is not None and each.verdict == "unexplained"]
     cluster = case.subject.cluster
-    unheard = sum(not now.heard_within(cluster, Source.KERNEL, end - HEARD_MS, end + HEARD_MS) for end in ends)
+    unheard = sum(not now.heard_within(cluster, Source.KERNEL, end - HEARD_MS, end) for end in ends)
     if 2 * unheard > len(ends):
         return Explanation(name, Checked.NOT_CHECKED, note=f"at the end of {unheard} of them no kernel was heard", missing=(Source.KERNEL,))
     return Explanation(name, Checked.EXCLUDED, note="none of them ended by hardware, memory, time limit or preemption")

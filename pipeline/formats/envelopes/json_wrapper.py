@@ -316,10 +316,8 @@ def _writer(wrapper: _Wrapper, log: Mapping[str, Any], path: str) -> str:
 
     Of a file it is the file that tells, but for one that its shipper took apart as a system log: of that the rest stands in `message`.
     """
-    # `PROGRAM` is syslog-ng's, which has it from a line.
-    names = (wrapper.ident, wrapper.appname, wrapper.program_capital)
-    apart = any(each is not None for each in names) or isinstance(log.get("syslog"), dict)
-    named = wrapper.program is not None
+    apart = wrapper.ident is not None or wrapper.appname is not None or isinstance(log.get("syslog"), dict)
+    named = wrapper.program is not None or wrapper.program_capital is not None
     if path:
         return ANYBODY if apart or (named and _SYSTEM_LOGS.search(path)) else ""
     transport: object = wrapper.transport

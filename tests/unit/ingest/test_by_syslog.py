@@ -130,7 +130,6 @@ CHOSEN: dict[str, Any] = {
     },
     "Fluent Bit's parser on a file": {"message": AUDIT, "host": "gpu-012", "ident": "audispd", "file": "/var/log/messages"},
     "a system log that syslog-ng took apart": {"HOST": "gpu-012", "PROGRAM": "audispd", "MESSAGE": AUDIT, "FILE_NAME": "/var/log/messages"},
-    "and one of any name": {"HOST": "gpu-012", "PROGRAM": "audispd", "MESSAGE": AUDIT, "FILE_NAME": "/srv/2026/03/02.log"},
     "what a central host keeps": {"host": "gpu-012", "program": "audispd", "message": AUDIT, "file": "/var/log/remote/gpu-012.log"},
     "GELF": {"version": "1.1", "host": "gpu-012", "short_message": AUDIT, "_program": "audispd", "_UID": "0"},
 }
