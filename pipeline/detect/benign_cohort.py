@@ -84,7 +84,8 @@ def by_chance(case: Cohort, seen: Comparison, now: Watermarks) -> Explanation:  
 def hardware_ends(case: Cohort, seen: Comparison, now: Watermarks) -> Explanation:
     """Ends that the scheduler or the kernel explains are nobody's doing; of which the kernels' logs were not heard nobody knows.
 
-    What a member tells of its end does not say whether its own nodes were heard: asked is whether any of the cluster was, in the day before: what comes behind may not have come yet.
+    What a member tells of its end does not say whether its own nodes were heard: asked is whether any of the cluster was, in the day before
+    it.  What comes behind it may not have come yet.
     """
     name, causes = "hardware_ends", {each.cause for each in seen.harmed} & EXPLAINED
     if causes:
