@@ -123,10 +123,10 @@ class Loaded(msgspec.Struct, frozen=True):
     beside: tuple[Event, ...] = ()  # body: CheckpointSaved, of other files of the same run; of each job the last
     resumed: tuple[Event, ...] = ()  # the loads above, and where something was removed, the last from the folder after it
     removed: tuple[Event, ...] = ()  # body: FileTouched with action `removed`: what somebody took from the run's folder (model/runs.py)
-    former: Event | None = (
-        None  # of a module or hook that had been altered, no record says by whom, before who may not wrote: the last load
-    )
-    altered: Event | None = None  # of other bytes before that, and the first of those that lay there then
+    # Of a module or hook that had been altered, no record says by whom, before who may not wrote: the last load of other bytes before
+    # that, and the first of those that lay there then.
+    former: Event | None = None
+    altered: Event | None = None
 
     def told(self) -> Iterator[Event]:
         """What came before it and is worth telling, each once; of a checkpoint the load, too."""

@@ -12,7 +12,8 @@ record says about itself only where it is not what such a record always says, an
     88000 89000 90000 ... 99000      85000 80000 75000 ... 10000 9500 ... 3500
 
 Measured on made-up attempts with three arguments on eight nodes: with 100 steps 3.4 kB instead of 24.0 kB, with three exposures beside
-them 4.4 kB instead of 26.0 kB, with no steps 0.7 kB instead of 1.5 kB (tests/unit/model/test_summary.py holds the bound).
+them 4.4 kB instead of 26.0 kB, with no steps 0.7 kB instead of 1.5 kB; where they tell the norm of the gradient 0.3 kB more
+(tests/unit/model/test_summary.py holds the bounds).
 
 Holds: decoding gives back what was encoded, but for the steps left out; what an older release kept is read.
 """

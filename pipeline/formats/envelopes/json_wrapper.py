@@ -71,7 +71,7 @@ _SOCKET = "imuxsock"  # rsyslog's input for programs
 _OF_THE_KERNEL = frozenset({"audit", "kernel"})  # the journal's transports
 _SYSTEM_LOGS = re.compile(
     r"(?:^|/)(?:messages|syslog|secure|(?:auth|authpriv|kern|daemon|user|local[0-7]|all|everything|cluster)(?:\.log)?)(?:[.-][^/]*)?$"
-    r"|/(?:remote|hosts?|rsyslog|syslog|syslog-ng)/"  # where central hosts keep what others sent
+    r"|/(?:remote|hosts|rsyslog|syslog|syslog-ng)/"  # where central hosts keep what others sent
 )
 POD_BYTES_MAX = 8192  # labels and annotations of a pod are usually a few hundred
 

@@ -134,6 +134,13 @@ def test_an_attempt_costs_a_fraction(steps: int, exposures: int, before: int, no
     assert len(encode_summary(value)) < now
 
 
+def test_the_norm_of_the_gradient_costs_eight_bytes_a_step() -> None:
+    """Nothing but a byte where nobody tells it."""
+    value = usual(100)
+    told = msgspec.structs.replace(value, steps=tuple(msgspec.structs.replace(each, gradient_norm=1.2) for each in value.steps))
+    assert len(encode_summary(told)) - len(encode_summary(value)) == 8 * (NEWEST_MAX + OLDER_MAX)
+
+
 def test_siblings_share_steps_however_far_they_came() -> None:
     """The newest steps, and of those before every half: one that went on ten times longer still has three of the other's newest twelve."""
     short = compared([step(number) for number in range(10, 100)])
