@@ -76,11 +76,15 @@ def known_bytes(case: Case, suspicion: Suspicion, now: Watermarks) -> Explanatio
 
 
 def loaded_since(case: Case, suspicion: Suspicion, now: Watermarks) -> Explanation:  # noqa: ARG001
-    """Others loaded still other bytes after the write: then something else made these, whoever's that was.
+    """Others loaded, or a watcher hashed, still other bytes after the write: then something else made these, whoever's that was.
 
-    A job says so, and it may be the writer's: nobody is cleared by it, and nobody accused.
+    A job says so, and it may be the writer's: nobody is cleared by it, and nobody accused.  Nor is he whose write it was of which a watcher
+    says that it left other bytes than were loaded: between lies a hand of which no record tells, and his own may have done no harm.
     """
     name, loaded = "loaded_since", loaded_by(case, suspicion)
+    hashed = _hashed(loaded, suspicion.cause) if loaded is not None else None
+    if loaded is not None and loaded.sha256 and hashed is not None and getattr(hashed.body, "sha256", "") != loaded.sha256:
+        return Explanation(name, Checked.NOT_CHECKED, hashed.record, "a watcher hashed other bytes behind the write than were loaded")
     other = loaded.other if loaded is not None and loaded.others_differ else None
     if other is not None and other.event_time >= suspicion.cause.event_time:
         said = f"job {other.job} says that it loaded still other bytes behind the write"
@@ -88,15 +92,23 @@ def loaded_since(case: Case, suspicion: Suspicion, now: Watermarks) -> Explanati
     return Explanation(name, Checked.EXCLUDED, note="nobody says that he loaded still other bytes behind the write")
 
 
+def _hashed(loaded: Loaded, cause: Event) -> Event | None:
+    """What a watcher says was there behind the last change before the load, if it hashed the file then and the cause is not later."""
+    changes = [each for each in loaded.writes if isinstance(each.body, FileTouched) and each.body.changes and each.body.path == loaded.path]
+    last = max((each.event_time for each in changes), default=0)
+    since = max(cause.event_time, last) - SAME_MS
+    hashes = [each for each in changes if isinstance(each.body, FileTouched) and each.body.sha256 and each.event_time >= since]
+    return max(hashes, key=lambda each: (each.event_time, each.id), default=None)
+
+
 def altered_before(case: Case, suspicion: Suspicion, now: Watermarks) -> Explanation:  # noqa: ARG001
     """Somebody had altered it before the first foreign hand on record, and no record says who: what came of it may be that hand's doing.
 
     Jobs say so, one of which may be the writer's; but what anybody may have sent says nothing here.  The hit stays, and names nobody.
+    Excluded means that no load on record shows it.
     """
     if (found := _altered(case, suspicion)) is None:
-        return Explanation(
-            ALTERED_BEFORE, Checked.EXCLUDED, note="whence the bytes came that lay there before, records tell, or nobody asks"
-        )
+        return Explanation(ALTERED_BEFORE, Checked.EXCLUDED, note="no two loads before the write show that its bytes had changed unseen")
     former, altered = found
     said = f"job {altered.job} had loaded other bytes than job {former.job} before, and no record says who wrote them"
     return Explanation(ALTERED_BEFORE, Checked.NOT_CHECKED, altered.record, said)
@@ -128,7 +140,7 @@ def generated_file(case: Case, suspicion: Suspicion, now: Watermarks) -> Explana
         return Explanation(name, Checked.CONFIRMED, suspicion.cause.record, "compiled by a job: no login is attached to the write")
     if body.auid is None:
         return Explanation(name, Checked.NOT_CHECKED, suspicion.cause.record, "the source does not say whether somebody was logged in")
-    return Explanation(name, Checked.EXCLUDED, suspicion.cause.record, "written from a login")
+    return Explanation(name, Checked.EXCLUDED, suspicion.cause.record, "a login is attached to the write")
 
 
 def ordinary_library(case: Case, suspicion: Suspicion, now: Watermarks) -> Explanation:  # noqa: ARG001

@@ -28,12 +28,13 @@ from pipeline.model.events import (
     KillRequest,
     KubernetesRequest,
     ModuleImported,
+    ObjectAccess,
     ObjectEvent,
     RankFailed,
     StepCancelled,
     TrainingLine,
 )
-from pipeline.model.finding import UNPROVEN, Evidence, subject_of
+from pipeline.model.finding import SELF_NAMED, UNPROVEN, Evidence, subject_of
 from pipeline.model.identity import Directory, Identity
 from pipeline.model.instants import DAY_MS
 from pipeline.model.runs import REMOVED, run_of
@@ -88,7 +89,8 @@ class Site(msgspec.Struct, frozen=True):
 
     def history_of(self, artefact: str) -> lineage.History:
         """An empty one; a dataset is written rarely, and of a run's folder the writes are what was taken from it."""
-        return lineage.History(all_writes=artefact.endswith("/") or self.root_of(artefact).kind == "dataset")
+        is_folder = artefact.endswith("/")
+        return lineage.History(all_writes=is_folder, of_dataset=not is_folder and self.root_of(artefact).kind == "dataset")
 
     def is_foreign(self, event: Event, path: str) -> bool:
         """Is it a write of this artefact by somebody whom the settings do not let write there?"""
@@ -123,8 +125,8 @@ class Loaded(msgspec.Struct, frozen=True):
     beside: tuple[Event, ...] = ()  # body: CheckpointSaved, of other files of the same run; of each job the last
     resumed: tuple[Event, ...] = ()  # the loads above, and where something was removed, the last from the folder after it
     removed: tuple[Event, ...] = ()  # body: FileTouched with action `removed`: what somebody took from the run's folder (model/runs.py)
-    # Of a module or hook that had been altered, no record says by whom, before who may not wrote: the last load of other bytes before
-    # that, and the first of those that lay there then.
+    # Of a module, hook or dataset that had been altered, no record says by whom, before who may not wrote: the last load of other bytes
+    # before that, and the first of those that lay there then.
     former: Event | None = None
     altered: Event | None = None
 
@@ -475,6 +477,7 @@ def based(events: Sequence[Event]) -> Sequence[Event]:
 def evidence(role: str, event: Event, summary: str) -> tuple[Evidence, ...]:
     """An event as evidence; an assembled one cites each record it was made from."""
     cited = event.parts or ((event.id, event.sha256),)
+    summary += SELF_NAMED if isinstance(event.body, FileTouched | ObjectAccess) and event.body.self_named else ""
     summary += UNPROVEN if event.unproven else ""
     host = (event.shipper or event.host) if event.source in OF_HOSTS else ""
     return tuple(Evidence(role, event_id, sha256, event.source.value, event.event_time, summary, host) for event_id, sha256 in cited)

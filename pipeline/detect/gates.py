@@ -3,13 +3,13 @@
 A wrong accusation harms a person, so a name needs evidence from at least two independent groups of sources, of which at least one lies
 where the person could not write (architecture section 6).  Families that one daemon writes are one group: the controller log, jobcomp
 and sacct all say what slurmctld believes.  What a sender told whom nobody authenticated, at a site that authenticates others, is of no
-group, nor is a line of sudo in the system log that the kernel's audit does not confirm.  Below a gate the hit stays visible in the case,
-raises no alert and says why.
+group, nor is a line of sudo in the system log that the kernel's audit does not confirm, nor a store's that believes any name.  Below a
+gate the hit stays visible in the case, raises no alert and says why.
 """
 
 from collections.abc import Iterable, Sequence
 
-from pipeline.model.finding import NO_LOGIN, ONLY_LOGGED, UNPROVEN, Checked, Evidence, Explanation, Subject
+from pipeline.model.finding import NO_LOGIN, OF_ANYBODY, SELF_NAMED, UNPROVEN, Checked, Evidence, Explanation, Subject
 from pipeline.model.identity import Identity
 from pipeline.model.source import Source
 from pipeline.settings import SuppressionSettings
@@ -61,9 +61,11 @@ def name_or_reason(actor: Identity | None, cited: Iterable[Evidence], *, one_hos
     by_login = [item for item in proven if not item.summary.endswith(NO_LOGIN)]
     if {item.role for item in proven} - {item.role for item in by_login}:
         return "", "no login is behind what was done: a daemon, a timer, a job or whoever is root may have used the account"
-    sure = [item for item in by_login if not item.summary.endswith(ONLY_LOGGED)]
+    sure = [item for item in by_login if not item.summary.endswith(OF_ANYBODY)]
     if open_roles := {item.role for item in by_login} - {item.role for item in sure}:
-        return "", f"only a line of the system log, as anybody writes it, tells the {', '.join(sorted(open_roles))}"
+        named = any(item.role in open_roles and item.summary.endswith(SELF_NAMED) for item in by_login)
+        what = "a store that believes any name" if named else "a line of the system log, as anybody writes it,"
+        return "", f"only {what} tells the {', '.join(sorted(open_roles))}"
     groups = {GROUPS[item.source] for item in sure if item.source in GROUPS}
     if len(groups) < 2:
         unsaid = "" if len(by_login) == len(proven) else "; what others tell was done with no login behind it"

@@ -12,9 +12,9 @@ somebody who may not write there wrote after the last other bytes.  In the secon
 since a run may rest for weeks between two jobs.  Whoever wrote there can print in a job of his own that he loaded still other bytes: so
 where the last other bytes were loaded after the last such write, those before it are told too, and where there are none, that write.
 
-Where somebody wrote who may not, it is asked, too, whence the bytes came that lay there before the first such write since the last with
-leave.  Where all since these first came loaded them, and no write is on record between the load of others before and that write, somebody
-had altered the file of whom no record tells:
+Where somebody wrote who may not, of modules, hooks and datasets it is asked, too, whence the bytes came that lay there before the first
+such write since the last with leave.  Where all since these first came loaded them, and no write is on record between the load of others
+before and that write, somebody had altered the file of whom no record tells:
 
     import(a) @10    import(d) @20    write by u099 @40    import(b) @90     ->  former: a@10    altered: d@20
 
@@ -108,8 +108,9 @@ class Before(NamedTuple):
 class History:
     """Saves, writes and loads by event time.  Everybody may fill his own: no question costs all of it."""
 
-    def __init__(self, *, all_writes: bool = False) -> None:
-        self.all_writes = all_writes  # there are few, and who printed that he saved must hide none
+    def __init__(self, *, all_writes: bool = False, of_dataset: bool = False) -> None:
+        self.all_writes = all_writes or of_dataset  # there are few, and who printed that he saved must hide none
+        self.of_dataset = of_dataset
         self.proven: History = self  # the same without what anybody may have sent
         self.saves: list[Known] = []
         self.writes: list[Known] = []
@@ -135,7 +136,7 @@ class History:
             return None
         self.remove(name)
         if event.unproven and self.proven is self:
-            self.proven = History(all_writes=self.all_writes)
+            self.proven = History(all_writes=self.all_writes, of_dataset=self.of_dataset)
             for each in self._known.values():
                 self.proven.put(each)
         for view in self.views(known):
@@ -207,7 +208,8 @@ class History:
             overwritten = next(iter(_last(self.changes, 0, since - 1, 1)), None)
         gone = next((each for each in writes if each.removes), None)
         resumed = self._last_since(gone.time, load) if gone is not None else None  # who has felt it before
-        return Before(saves, writes, other, untouched, same, earlier, overwritten, resumed)
+        former, altered, asked = self._unrecorded(load, load.time - WRITTEN_MS) if self.of_dataset else (None, None, ())
+        return Before(saves, writes, other, untouched, same, earlier, overwritten, resumed, former, altered, tuple(asked))
 
     def _of_module(self, load: Known) -> Before:
         """Other bytes; and writes by who may not, where there are any that may have made these."""

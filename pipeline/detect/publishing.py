@@ -173,11 +173,13 @@ class Publisher:
 def _is_silent(cluster: str, source: Source, at: int, now: Watermarks) -> bool:
     """Was nothing heard of the family about this time: of what hosts log all the time within an hour, else within a day?
 
-    Of one that comes hours late it is asked whether it was ever heard.
+    Of accounting, which comes hours late and of every job, within two days; of others that come late it is asked whether they ever were.
     """
-    if source in SLOW or not now.known(cluster, source):
-        return not now.known(cluster, source)
-    near = HOUR_MS if source in PER_HOST else DAY_MS
+    if not now.known(cluster, source):
+        return True
+    if source in SLOW and source is not Source.SACCT:
+        return False
+    near = 2 * DAY_MS if source is Source.SACCT else HOUR_MS if source in PER_HOST else DAY_MS
     return not now.heard_within(cluster, source, at - near, at + near)
 
 

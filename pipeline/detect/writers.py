@@ -18,6 +18,7 @@ from pipeline.detect.lineage import WRITES_MAX
 from pipeline.model.actor import actor_of, relation
 from pipeline.model.events import Event, FileTouched
 from pipeline.model.finding import Checked, Evidence, Explanation
+from pipeline.model.source import Source
 from pipeline.stream.watermark import Watermarks
 
 WRITING = frozenset({"written", "renamed", "truncated"})
@@ -51,9 +52,10 @@ def said_of(write: Event) -> str:
     body = write.body
     if not isinstance(body, FileTouched):
         return ""
+    does = "opened for writing" if body.action == "written" and write.source is Source.AUDITD else body.action  # no record says what
     if body.auid is not None:
-        return f"{body.action} from a login" + (", as root" if body.uid == 0 else "")
-    return f"{body.action} {'without a login' if body.uid is not None else 'by a user of the store' if body.user else 'by nobody named'}"
+        return f"{does} from a login" + (", as root" if body.uid == 0 else "")
+    return f"{does} {'without a login' if body.uid is not None else 'by a user of the store' if body.user else 'by nobody named'}"
 
 
 def writes_of(loaded: Loaded, since: int, actions: frozenset[str] = WRITING) -> list[Event]:

@@ -35,7 +35,7 @@ from pipeline.incidents.families import DIVERGED, ENDINGS, SLOWED, counts, famil
 from pipeline.incidents.likelihoods import BORROWED_GAP_MIN, GAP_MIN, KINDS
 from pipeline.incidents.origins import origins, too_few
 from pipeline.incidents.report_text import ratio
-from pipeline.model.finding import ONLY_LOGGED, Checked, Evidence, Finding
+from pipeline.model.finding import OF_ANYBODY, ONLY_LOGGED, Checked, Evidence, Finding
 from pipeline.model.identity import Identity
 from pipeline.model.incident import WITNESSES_MAX, Attribution, Deciding, Hypothesis, Weighed, Witness, label_of
 from pipeline.model.instants import DAY_MS
@@ -132,7 +132,7 @@ class Candidate:
         self.signals = tuple(known.signals.get(who, ()))
         told = [item for each in self.alerts for item in each.evidence if item.role in WHO]
         # A line that anybody writes adds nothing, and takes nothing: else whoever did it would write one.
-        self.records = [item for item in told if not item.summary.endswith(ONLY_LOGGED)] or told
+        self.records = [item for item in told if not item.summary.endswith(OF_ANYBODY)] or told
         self.is_logged = any(item.summary.endswith(ONLY_LOGGED) for item in told)
         # Of accounts alone: role "" passes the gate of sources, which knows root and daemons only.
         self.unattested = name_or_reason(Identity(id=who, role=self.role), self.records)[1] or too_few(self.records)

@@ -51,6 +51,10 @@ ALWAYS = (
     "Whoever is root on a host may act there under any account, and with the scheduler's key give orders in anybody's name.",
     "What no source recorded stands nowhere here.",
 )
+OPENED = (
+    "The kernel's audit tells that a file was opened for writing under an account, not what was written: of bytes that no watcher hashed "
+    "then, another hand behind it, of which no record tells, leaves the same records."
+)
 
 
 class Surroundings(msgspec.Struct, frozen=True):
@@ -217,6 +221,8 @@ class Whole:
         notes = sorted({item.note for each in self._findings for item in each.checklist if item.name == history.NAME})
         yield from (cut(note) for note in notes[:HISTORY_MAX])
         yield from self._unseen()
+        if any(item.role == "written" and item.source == Source.AUDITD for each in self._findings for item in each.evidence):
+            yield OPENED
         if others:
             yield (
                 f"Of {len(self._campaign)} findings {listed} are listed, the first of every kind and the last of all, and "

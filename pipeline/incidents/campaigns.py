@@ -26,7 +26,7 @@ from pipeline.model.instants import DAY_MS
 
 GAP_MS = 45 * DAY_MS  # the campaign of the patterns paused for weeks and lasted two months
 NEAR_MS = 7 * DAY_MS  # means and victim alone are worth little, and nothing after a week
-CAUSING = frozenset({"cause", "written", "act", "hook", "unpickled"})  # roles of the records that did it
+CAUSING = frozenset({"cause", "written", "removed", "act", "hook", "unpickled"})  # roles of the records that did it
 Keys = tuple[tuple[str, int], ...]  # (what ties, within which time)
 
 LINKS = {

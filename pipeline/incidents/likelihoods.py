@@ -37,7 +37,7 @@ _TABLE = (
     # --- who did it: for "did" and, since the account is the same, for "borrowed"
     Kind("act", "a record shows the causing act under this account, and the detector's gate is passed", 1e2, 1e4),
     Kind("act_below_gate", "a record shows such an act; a benign explanation is open, or whether it did the harm", 1.0, 30.0),
-    Kind("bytes", "what was written under this account is what the job loaded, byte for byte", 10.0, 1e3),
+    Kind("bytes", "other bytes were loaded than were known before, and a write under this account lies between", 10.0, 1e3),
     Kind("second_source", "a second source, which no one hand writes with the first, shows acts under the same account", 10.0, 1e2),
     Kind("days", "acts under this account on three days or more", 2.0, 20.0),
     Kind("reads", "diagnoses were read under this account, and changes followed", 1.0, 10.0),

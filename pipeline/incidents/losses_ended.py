@@ -177,7 +177,7 @@ def gated(gate: Gate, made: Claim) -> Claim:
 
 def cited(finding: Finding) -> list[str]:
     """The records that did it, and where it showed."""
-    first = [item.event_id for item in finding.evidence if item.role in CAUSING or item.role == "removed"]
+    first = [item.event_id for item in finding.evidence if item.role in CAUSING]
     return [*first, *(item.event_id for item in finding.evidence if item.role == "effect")][:CITED_MAX]
 
 

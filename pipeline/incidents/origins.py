@@ -8,6 +8,7 @@ Sources are independent when one person cannot write both.  Kinds of logs are co
     node=gpu-012 and node=gpu-013, by gpu-012       one: what a host hands in for others it may have made up, unless nobody else would;
                                                     so all that comes through one log host is one origin
     a line of sudo that the kernel's audit of the host does not confirm    none: anybody writes it (`logger`)
+    a store's record under the name that the client gave itself            none: anybody is whom he likes there
     a host's log of which nobody says whose         no origin of its own: it may be the other one's
 
 Whoever holds a shipper's credentials can name another host in the headers; only access to the topics keeps him from it.
@@ -17,13 +18,13 @@ from collections.abc import Iterable
 
 from pipeline.detect.gates import GROUPS
 from pipeline.model.events import UNKNOWN_HOST
-from pipeline.model.finding import ONLY_LOGGED, UNPROVEN, Evidence
+from pipeline.model.finding import OF_ANYBODY, UNPROVEN, Evidence
 from pipeline.model.source import OF_HOSTS
 
 
 def origins(cited: Iterable[Evidence]) -> frozenset[str]:
     """Hosts, and logs that no host of the cluster keeps; UNKNOWN_HOST where records of hosts name not even one."""
-    proven = [item for item in cited if is_proven(item) and not item.summary.endswith(ONLY_LOGGED)]
+    proven = [item for item in cited if is_proven(item) and not item.summary.endswith(OF_ANYBODY)]
     hosts = {item.host or UNKNOWN_HOST for item in proven if item.source in OF_HOSTS}
     elsewhere = {GROUPS.get(item.source, item.source) for item in proven if item.source not in OF_HOSTS}
     return frozenset((hosts - {UNKNOWN_HOST} or hosts) | elsewhere)

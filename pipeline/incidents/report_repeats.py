@@ -40,4 +40,4 @@ def act_of(first: Member, findings: Mapping[str, Finding]) -> str:
 
 
 def _causes(finding: Finding) -> frozenset[str]:
-    return frozenset(each.event_id for each in finding.evidence if each.role in CAUSING or each.role == "removed")
+    return frozenset(each.event_id for each in finding.evidence if each.role in CAUSING)

@@ -51,7 +51,7 @@ def _of_access(body: ObjectAccess) -> FileTouched:
     uid, user = (None, body.user or "root") if body.uid == 0 else (body.uid, body.user)
     return FileTouched(
         action=body.action, path=body.path, old_path=body.old_path, serial=0, success=body.success is not False, uid=uid, user=user,
-        address=body.address, comm=body.comm, job_label=body.job_label,
+        address=body.address, comm=body.comm, job_label=body.job_label, self_named=body.self_named,
     )  # fmt: skip
 
 

@@ -339,6 +339,7 @@ class FileTouched(Body, frozen=True, tag="file_touched"):
     job_label: str = ""  # what the client says of itself
     sha256: str = ""  # of the bytes behind it, where a watcher hashed them
     sha256_before: str = ""
+    self_named: bool = False  # the user is what a store's client called itself
 
     @property
     def changes(self) -> bool:
@@ -528,6 +529,7 @@ class ObjectAccess(Body, frozen=True, tag="object_access"):
     size_bytes: int | None = None
     comm: str = ""
     job_label: str = ""  # what the client says of itself: its environment sets it
+    self_named: bool = False  # so is the user: the store asks for no proof
 
 
 class CloudRequest(Body, frozen=True, tag="cloud_request"):

@@ -56,6 +56,8 @@ def subject_of(attempt: Attempt) -> Subject:
 UNPROVEN = " (its sender is not authenticated)"  # after the summary of a record that anybody may have sent
 # Ends what is said of a command that sudo tells the kernel's audit as well, and which that does not tell: anybody writes such a line.
 ONLY_LOGGED = ", by a line of the system log alone"
+SELF_NAMED = ", under the name that the client gave itself"  # ends what a store tells that asks nobody for a proof: HDFS without Kerberos
+OF_ANYBODY = ONLY_LOGGED, SELF_NAMED
 NO_LOGIN = " without a login"  # ends what is said of a process whose login uid is not set: a daemon, a timer, a job, or whoever is root
 SEVERAL = "several identities acted"  # how the reason begins for which such a finding names nobody
 

@@ -47,6 +47,7 @@ META = Meta(
         "A hook that takes itself away before the probe begins.",
         "A write through a link that lies elsewhere: audit records tell the name by which a file was opened, not where it lies.",
         "Who writes unseen first, or prints in a job of his own that it was so: the hit stays, and he is not named by it for a month.",
+        "Who alters what an unseen hand had altered more than a month before, or had put there where nothing was: he is named.",
         "Hooks outside the artefact roots, and those that were written longer ago than the window.",
     ),
     runbook="Read the hook, and list all jobs that found it; then who may write into that folder, and why.",

@@ -23,7 +23,7 @@ from pipeline.stream.watermark import Watermarks
 
 META = Meta(
     id="p06_checkpoint_tamper",
-    version=5,
+    version=6,
     title="Checkpoint changed by somebody else between save and load",
     subject="job",
     severity=Severity.CRITICAL,
@@ -47,6 +47,7 @@ META = Meta(
         "A write from another client of shared storage without audit rules leaves no record; the storage's changelog would.",
         "Saves, loads of the same bytes before, and of others since, are told by jobs' output: printed, they lower the hit below the gate.",
         "A tamper by the owner's own login, or by malware under it, looks like the owner.",
+        "An unseen hand that altered the file first: who writes behind it, to see what is wrong, is taken for who did it.",
         "A write through a link that lies elsewhere: audit records tell the name by which a file was opened, not where it lies.",
     ),
     runbook="Compare the file with the saved hash, and find every other job that loaded it since the write.",

@@ -6,7 +6,8 @@ the window does, too; what publishes it is told as a save where that ran under t
     read(a) by job 6 @10 ....... write by u099, day 40 ....... read(b) by job 7, day 41       a != b, u099 did not publish it
 
 Where a job says that it read still other bytes after the write, or that it published these in the place of another's, the hit stays, below
-the gate: it may be so, and it may be what u099 printed.
+the gate: it may be so, and it may be what u099 printed.  Where the shard had been altered before u099 wrote, and no record says by whom,
+the hit stays above the gate and names nobody.
 """
 
 from collections.abc import Iterator
@@ -23,7 +24,7 @@ from pipeline.stream.watermark import Watermarks
 
 META = Meta(
     id="p11_dataset_tamper",
-    version=4,
+    version=5,
     title="Shard of a dataset changed by somebody who did not publish it",
     subject="job",
     severity=Severity.HIGH,
@@ -39,6 +40,7 @@ META = Meta(
         benign.saved_again,
         benign_artefacts.known_bytes,
         benign_artefacts.loaded_since,
+        benign_artefacts.altered_before,
     ),
     required=("owner_or_service", "allowed_writer", "admin_ticket", "own_file", "saved_again", "known_bytes", "loaded_since"),
     blind_spots=(
@@ -48,6 +50,8 @@ META = Meta(
         "An index or a mixture that names other shards: that is a job specification.",
         "A shard that nobody read under the probe in the 90 days before the write, and that was published without it.",
         "Who prints that he published these very bytes, where nobody had before and no record says that the shard was another's.",
+        "Who writes unseen first, or prints in a job of his own that it was so: the hit stays, and he is not named by it for a month.",
+        "Who alters what an unseen hand had altered more than a month before, or where others read the former bytes since: he is named.",
     ),
     runbook="Compare the shard with its manifest, and list every job that read it since the write.",
     harms=frozenset({"read_tampered_dataset"}),
@@ -96,8 +100,9 @@ def _raised(case: Case, loaded: Loaded, before: Event, held: Accusation) -> Find
     again, doubt = "known_bytes" in doubted, bool(doubted & {"known_bytes", "loaded_since"})
     sha256 = getattr(before.body, "sha256", "")
     did = "published" if isinstance(before.body, CheckpointSaved) else "read"
-    cited = [*evidence("before", before, f"job {before.job} {did} sha256 {sha256[:16]}…"), *held.cited()]
-    cited += evidence("read", loaded.event, f"read sha256 {loaded.sha256[:16]}…")
+    unseen, withheld = benign_artefacts.cited_altered(case, held.suspicion)
+    cited = [*evidence("before", before, f"job {before.job} {did} sha256 {sha256[:16]}…"), *unseen, *held.cited()]
+    cited += evidence("loaded", loaded.event, f"read sha256 {loaded.sha256[:16]}…")
     return raised(
         META,
         case,
@@ -112,4 +117,5 @@ def _raised(case: Case, loaded: Loaded, before: Event, held: Accusation) -> Find
         closes_at=loaded.event.event_time + case.site.grace_ms,
         severity=Severity.MEDIUM if doubt else None,
         several_actors=held.several,
+        withheld=withheld,
     )

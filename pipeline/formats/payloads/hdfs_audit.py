@@ -6,7 +6,8 @@
 The fields come in one order.  A path and the caller's context are the client's, and nothing in them is escaped, so what stands before
 `src=` is read from the left, and a line in which `dst=`, `perm=` or `proto=` occurs more than once is read to the shortest path and says
 `ambiguous`.  Copies of logs lose their tabs: blanks are taken for them then.  A proxy (`u017 (auth:TOKEN) via hive/..`) acts for the user
-named first.  `rename` has the old path as `src`; `null` is nothing.
+named first.  Where the NameNode asks for no proof (`auth:SIMPLE`) a client calls itself as it likes (HADOOP_USER_NAME).  `rename` has the
+old path as `src`; `null` is nothing.
 
 Holds: linear time; time is local, milliseconds after a comma.  Verified on the 17 real lines of apache/eagle (tests, where present), all
 with tabs.  Layout: org.apache.hadoop.hdfs.server.namenode.FSNamesystem, DefaultAuditLogger.
@@ -30,6 +31,7 @@ _HEAD = re.compile(
 )
 _FIRST = ("allowed", "ugi", "ip", "cmd", "src")
 _LAST = ("dst", "perm", "proto")
+_UNPROVED = "(auth:SIMPLE)"
 _USER = re.compile(r"([^ /@(]{1,255})")
 _ACTIONS = {
     "delete": "deleted", "rename": "renamed", "truncate": "truncated", "create": "written", "append": "written", "concat": "written",
@@ -85,6 +87,7 @@ class HdfsAudit:
                     user=user[1] if user else "",
                     address=fields["ip"].removeprefix("/"),
                     success=fields["allowed"] == "true",
+                    self_named=_UNPROVED in fields["ugi"],
                 ),
                 unmapped={name: text[:UNMAPPED_TEXT_LENGTH_MAX] for name, text in rest.items()},
             ),

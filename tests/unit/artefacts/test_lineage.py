@@ -61,7 +61,7 @@ def _load(dice: random.Random, at: float, sha: str, path: str, job: str) -> Even
 def lineage(events: list[Event], of: Event) -> Before:
     """What is worth telling of a load, if these are known."""
     path = getattr(of.body, "path", "")
-    history = History(all_writes=path == SHARD)
+    history = History(of_dataset=path == SHARD)
     for event in events:
         history.add(event, b"", event.id, foreign=SITE.is_foreign(event, path))
     known = history.known(of.id)
@@ -83,14 +83,14 @@ def test_who_was_told_more_sees_the_same() -> None:
 
 
 def altered_history(dice: random.Random) -> list[Event]:
-    """Of a module, with few writes: of other bytes some records say by whom."""
-    span, found = dice.choice([200, 40 * DAY, 120 * DAY]), []
+    """Of a module or shard, with few writes: of other bytes some records say by whom."""
+    path, span, found = dice.choice([MODULE, SHARD]), dice.choice([200, 40 * DAY, 120 * DAY]), []
     for at in (dice.randrange(10, span) for _ in range(dice.randint(4, 12))):
         if dice.random() < 0.4:
-            found.append(write(at, dice.choice([COLLEAGUE, COLLEAGUE, WRITER]), path=MODULE, **dice.choice(DONE)))
+            found.append(write(at, dice.choice([COLLEAGUE, COLLEAGUE, WRITER]), path=path, **dice.choice(DONE)))
         else:
-            found.append(_load(dice, at, dice.choice("abcd"), MODULE, dice.choice(["6", "8", "9", JOB])))
-    return [*found, _load(dice, span + 100, "b", MODULE, JOB)]
+            found.append(_load(dice, at, dice.choice("abcd"), path, dice.choice(["6", "8", "9", JOB])))
+    return [*found, _load(dice, span + 100, "b", path, JOB)]
 
 
 def test_whence_the_bytes_came_before_a_foreign_write_is_seen_alike_by_who_was_told_more() -> None:

@@ -6,7 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from pipeline.detect import gates
-from pipeline.model.finding import NO_LOGIN, ONLY_LOGGED, Checked, Evidence, Explanation
+from pipeline.model.finding import NO_LOGIN, ONLY_LOGGED, SELF_NAMED, Checked, Evidence, Explanation
 from pipeline.model.identity import Identity
 from pipeline.model.source import Source
 
@@ -56,6 +56,16 @@ def test_a_line_that_anybody_writes_is_no_word_on_who_did_it() -> None:
     assert gates.name_or_reason(PERSON, [line, kernels, schedulers]) == ("u099", "")
     name, withheld = gates.name_or_reason(PERSON, [line, replace(kernels, role="effect"), replace(schedulers, role="effect")])
     assert (name, withheld) == ("", "only a line of the system log, as anybody writes it, tells the cause")
+
+
+def test_a_store_that_believes_any_name_is_no_word_on_who_did_it() -> None:
+    """HDFS without Kerberos: a client is whom it says it is."""
+    store, kernels, schedulers = cited(Source.HDFS_AUDIT, Source.AUDITD, Source.SLURMCTLD)
+    store = replace(store, summary=f"deleted by a user of the store{SELF_NAMED}")
+    assert gates.name_or_reason(PERSON, [store, kernels]) == ("", "only one independent source: kernel audit")
+    assert gates.name_or_reason(PERSON, [store, kernels, schedulers]) == ("u099", "")
+    effects = [replace(each, role="effect") for each in (kernels, schedulers)]
+    assert gates.name_or_reason(PERSON, [store, *effects]) == ("", "only a store that believes any name tells the cause")
 
 
 @pytest.mark.parametrize("role", ["root", "daemon"])

@@ -124,7 +124,7 @@ def test_fires(row: Row) -> None:
     assert len(found) == row.findings
     for finding in found:
         assert (finding.effect, finding.severity) == ("read_tampered_dataset", Severity.HIGH)
-        assert {item.role for item in finding.evidence} == {"before", "written", "read"}
+        assert {item.role for item in finding.evidence} == {"before", "written", "loaded"}
 
 
 @pytest.mark.parametrize("row", [*SILENT, *BOUNDARY, *HARMLESS, *NOT_HARMLESS], ids=lambda row: row.name)
@@ -217,6 +217,27 @@ def test_several_writers_are_not_one() -> None:
     """Nobody is named while others wrote, too."""
     (finding,) = judge(BEFORE, changed(40), changed(50, OTHER), read(90))
     assert (finding.actor, finding.actor_withheld) == ("", "several identities acted; see the evidence")
+
+
+@pytest.mark.parametrize("events", [[read(10, "a", "6"), read(20, "d", "61"), changed(40), read(90)]])
+def test_what_an_unrecorded_hand_had_altered_before_names_nobody(events: list[Event]) -> None:
+    """By altered_before: above the gate as before, in every order, and both reads are shown; a write on record between accounts for it."""
+    for order in permutations(events):
+        (finding,) = judge(*order)
+        assert (finding.alert, finding.actor, finding.suspect) == (True, "", "u099")
+        assert finding.actor_withheld == "the file had been altered before, and no record says by whom"
+        assert answer(finding, "altered_before").answer is Checked.NOT_CHECKED
+        assert {"former", "altered"} < {item.role for item in finding.evidence}
+    (finding,) = judge(*events, changed(15, WRITER))
+    assert (finding.actor, answer(finding, "altered_before").answer) == ("u099", Checked.EXCLUDED)
+
+
+def test_other_bytes_that_a_watcher_hashed_behind_the_write_are_a_doubt() -> None:
+    """By loaded_since: between them and those that were read lies a hand of which no record tells; an older hash says nothing."""
+    for at, sha, alert in ((41, "c", False), (41, "b", True), (30, "c", True)):
+        (finding,) = judge(BEFORE, changed(40), changed(at, sha256=sha * 64), read(90))
+        assert (finding.alert, finding.actor) == (alert, "u099" if alert else "")
+        assert (answer(finding, "loaded_since").answer is Checked.EXCLUDED) is alert
 
 
 def test_in_every_order_of_arrival_it_is_the_same() -> None:

@@ -22,17 +22,26 @@ def parse(text: str) -> Parsed:
     return event
 
 
-def line(command: str = "delete", src: str = "/ckpt/step100", dst: str = "null", ugi: str = "u017 (auth:SIMPLE)", tail: str = "") -> str:
+def line(command: str = "delete", src: str = "/ckpt/step100", dst: str = "null", ugi: str = "u017 (auth:KERBEROS)", tail: str = "") -> str:
     """A line with tabs."""
     return f"{HEAD}allowed=true\tugi={ugi}\tip=/10.0.2.15\tcmd={command}\tsrc={src}\tdst={dst}\tperm=null\tproto=rpc{tail}"
 
 
 ROWS = [
-    (line(), ObjectAccess(action="deleted", operation="delete", path="/ckpt/step100", user="u017", address="10.0.2.15", success=True)),
+    (
+        line(),
+        ObjectAccess(action="deleted", operation="delete", path="/ckpt/step100", user="u017", address="10.0.2.15", success=True),
+    ),
     (
         line("rename (options=[OVERWRITE])", "/ckpt/a {1} b", "/ckpt/c"),
         ObjectAccess(
-            action="renamed", operation="rename", path="/ckpt/c", old_path="/ckpt/a {1} b", user="u017", address="10.0.2.15", success=True
+            action="renamed",
+            operation="rename",
+            path="/ckpt/c",
+            old_path="/ckpt/a {1} b",
+            user="u017",
+            address="10.0.2.15",
+            success=True,
         ),
     ),
     (
@@ -70,7 +79,7 @@ def test_a_path_that_imitates_fields() -> None:
 def test_what_passes_through() -> None:
     """The whole ugi, permissions and the caller's context."""
     event = parse(line(tail="\tcallerContext=job_7").replace("perm=null", "perm=u017:llm:rwxr-x---"))
-    assert event.unmapped == {"ugi": "u017 (auth:SIMPLE)", "perm": "u017:llm:rwxr-x---", "proto": "rpc", "callerContext": "job_7"}
+    assert event.unmapped == {"ugi": "u017 (auth:KERBEROS)", "perm": "u017:llm:rwxr-x---", "proto": "rpc", "callerContext": "job_7"}
 
 
 @pytest.mark.parametrize(
@@ -87,6 +96,14 @@ def test_broken(text: str, error: type[RejectedRecord]) -> None:
     """What is wrong is said."""
     with pytest.raises(error):
         parse(text)
+
+
+@pytest.mark.parametrize("ugi", ["u017 (auth:SIMPLE)", "u017 (auth:PROXY) via hive (auth:SIMPLE)"])
+def test_a_client_that_gave_no_proof_has_named_itself(ugi: str) -> None:
+    """HADOOP_USER_NAME is anybody's choice."""
+    body = parse(line(ugi=ugi)).body
+    assert isinstance(body, ObjectAccess)
+    assert (body.user, body.self_named) == ("u017", True)
 
 
 @pytest.mark.shared_data

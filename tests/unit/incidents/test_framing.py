@@ -462,6 +462,68 @@ def test_who_debugs_what_an_unrecorded_hand_altered_is_not_named(hum: list[Line]
     assert ("auditd was not heard on 3 days between" in limit) is (hum is SILENT_WEEK)
 
 
+SHARD, DATA = "/data/web/shard-3.npz", ({"path": "/data", "owner": "u070", "kind": "dataset"},)
+
+
+def read(at: float, job: str, sha: str) -> list[Line]:
+    """A job of u012's that read the shard with these bytes."""
+    return [*SITE.start(at, job), *SITE.load(at + 10, sha, job=job, path=SHARD), *SITE.end(at + 600, job, "FAILED", start=at)]
+
+
+REPAIRED = [*read(-2 * DAY, "6", "a"), *SITE.write(-600, COLLEAGUE, path=SHARD, of=WRITER), *read(0, "7", "b")]
+UNSEEN_SHARD = [*read(-2 * DAY, "6", "a"), *read(-DAY, "61", "d"), *SITE.write(-600, COLLEAGUE, path=SHARD, of=WRITER), *read(0, "7", "b")]
+
+
+def test_what_a_job_read_is_no_second_word_on_who_wrote() -> None:
+    """One source, the kernel's audit, says who."""
+    (said,) = told([*HABIT, *THEIRS, *REPAIRED], artefact_roots=DATA)
+    assert said["attribution"]["named"] == ""
+    assert "only one independent source: kernel audit" in said["attribution"]["withheld"]
+
+
+@pytest.mark.parametrize(("lines", "expected"), [(REPAIRED, {"u099"}), (UNSEEN_SHARD, set[str]())], ids=["seen", "unseen"])
+def test_nor_who_repairs_what_it_altered_of_a_dataset(lines: list[Line], expected: set[str]) -> None:
+    """He cancelled the run, too, so that two sources tell of him; whoever altered the shard before nobody knows."""
+    cancels = [*SITE.cancel(300, "7", COLLEAGUE), *SITE.step_cancelled(301, "7")]
+    ended = [line for line in lines if line not in SITE.end(600, "7", "FAILED", start=0)]
+    story = [*HABIT, *THEIRS, *ended, *cancels, *SITE.end(302, "7", "CANCELLED", 0)]
+    assert named(story, artefact_roots=DATA) == expected
+
+
+def hashed(at: float, sha: str) -> Line:
+    """What a watcher that hashes files tells of u099's write of the module."""
+    audit = {"login_user": {"id": str(COLLEAGUE), "name": "u099"}, "user": {"id": str(COLLEAGUE), "name": "u099"}}
+    syscheck = {"path": NN, "mode": "whodata", "event": "modified", "changed_attributes": ["sha256"], "sha256_before": "a" * 64,
+                "sha256_after": sha * 64, "audit": {**audit, "process": {"id": "901", "name": "/usr/bin/cp"}}}  # fmt: skip
+    said = {"timestamp": f"{iso(at)}.000+0000", "rule": {"id": "550", "level": 7}, "agent": {"id": "006", "name": "login-001"},
+            "manager": {"name": "wz"}, "id": f"1772480441.{at}", "decoder": {"name": "syscheck_integrity_changed"},
+            "location": "syscheck", "syscheck": syscheck}  # fmt: skip
+    return Line(at, "access", "login-001", "wazuh", "/var/ossec/logs/alerts/alerts.json", orjson.dumps(said).decode())
+
+
+@pytest.mark.parametrize(("sha", "expected"), [("b", {"u099"}), ("c", set[str]())], ids=["these bytes", "others"])
+def test_nor_whose_bytes_are_not_those_that_were_loaded(sha: str, expected: set[str]) -> None:
+    """A watcher hashed what his write left: other bytes were loaded, so another hand came behind it."""
+    assert named([*HABIT, *THEIRS, *EDITED, hashed(41, sha), *cancelled()], artefact_roots=ROOTS) == expected
+
+
+def test_who_removed_a_checkpoint_is_told_by_the_record_that_tells_it() -> None:
+    """And by it alone: no second source."""
+    folder = "/ckpt/a/iter_0000"
+    story = [
+        *SITE.start(0, "60", submit=-60), *SITE.save(100, "a", job="60", path=f"{folder}100.pt"),
+        *SITE.save(200, "c", job="60", path=f"{folder}200.pt"), *SITE.end(900, "60"), *SITE.remove(1000, path=f"{folder}200.pt"),
+        *SITE.start(2000, "61", submit=1940), *SITE.load(2010, "a", job="61", path=f"{folder}100.pt"),
+        *SITE.steps(2020, "61", first=101, count=3), *SITE.end(2900, "61", start=2000, submit=1940),
+    ]  # fmt: skip
+    root = ({"path": "/ckpt", "owner": "u012"},)
+    (said,) = told([*HABIT, *THEIRS, *story], artefact_roots=root)
+    assert "only one independent source: kernel audit" in said["attribution"]["withheld"]
+    (act,) = [row for row in said["attribution"]["hypotheses"][0]["weighed"] if row["kind"] == "act"]
+    assert act["cites"]
+    assert named([*HABIT, *THEIRS, *story, *cancelled()], artefact_roots=root) == {"u099"}
+
+
 RELEASED = SITE.write(-6 * DAY, WRITER, path=NN)
 RECORDED: dict[str, list[Line]] = {
     "nothing had changed": [*FINE, *ran(-DAY, "61", "a"), *DEBUGGED],
