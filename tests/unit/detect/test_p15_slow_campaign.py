@@ -187,9 +187,11 @@ def test_a_colleague_in_the_same_jobs_is_not_told_of() -> None:
     assert [finding.suspect for finding in found if finding.alert] == [WRITER]
 
 
-@pytest.mark.parametrize(("until", "alert"), [(0, False), (4, False), (5, True), (200, True)])
-def test_hardware_is_excluded_only_where_kernels_were_heard_at_most_ends(until: int, alert: bool) -> None:
+@pytest.mark.parametrize(("until", "unheard", "alert"), [(0, 6, False), (4, 4, False), (5, 3, True), (200, 0, True)])
+def test_hardware_is_excluded_only_where_kernels_were_heard_at_most_ends(until: int, unheard: int, alert: bool) -> None:
     """hardware_ends: of six bad ends, every two days from 44 hours after the write on, at three some were heard within a day."""
     (finding,) = judge(ID, [*others(), *campaign("xxxxxx")], "size", heard(until=until))
     said = answer(finding, "hardware_ends")
-    assert (finding.alert, said.answer is Checked.EXCLUDED, said.missing) == (alert, alert, () if alert else ("kernel",))
+    assert (finding.alert, said.answer is Checked.EXCLUDED) == (alert, alert)
+    assert (said.missing, "no kernel was heard" in said.note) == (("kernel",) if unheard else (), unheard > 0)
+    assert f"the end of {unheard} of them" in said.note or not unheard
