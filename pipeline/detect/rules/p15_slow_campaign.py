@@ -49,6 +49,7 @@ META = Meta(
         "Ends by hardware of nodes whose kernels' logs were silent while others' were heard; or where none was, at up to half of the ends.",
         "Fewer than four large jobs that loaded the bytes and ended so.",
         "Jobs of a size band (256 to 511 GPUs, 512 to 1,023 ...) of which fewer than eight without the bytes ended, or nearly all badly.",
+        "Where attempts of more than eight sizes loaded the bytes, harm that begins within a size band may show only from the next one on.",
         "Who prints before his write, in a job of his own, that he loaded the very bytes that he will write: they seem to have been there.",
         "Bytes loaded only beside another hand's, and these only beside them: nothing tells which of both it was, and nobody is suspected.",
     ),

@@ -143,6 +143,21 @@ def test_order_does_not_matter(row: Row) -> None:
     assert judge(ID, row.members, "size") == judge(ID, list(reversed(row.members)), "size")
 
 
+@pytest.mark.parametrize("count", [4, 8, 9, 20])
+def test_harm_from_a_size_on_is_found_however_many_sizes_there_are_below(count: int) -> None:
+    """What only strikes the largest does not hide behind small steps of the size."""
+    sizes = [256 + 8 * number for number in range(count)]
+    clean = [ended(number * 4 - 20, bad=False, gpus=gpus) for gpus in (*sizes, 2048) for number in range(12)]
+    well = [ended(number * 4 + 1, bad=False, gpus=gpus, exposed=True) for gpus in sizes for number in range(6)]
+    bad = [ended(3 * number + 2, bad=True, gpus=2048, exposed=True) for number in range(8)]
+    members = [
+        msgspec.structs.replace(each, attempt=msgspec.structs.replace(each.attempt, job=f"{60_000 + number}"))
+        for number, each in enumerate([*clean, *well, *bad])
+    ]
+    (finding,) = judge(ID, members, "size")
+    assert finding.alert, finding.gate
+
+
 def test_a_harmless_writer_is_seldom_accused() -> None:
     """Of many writers whose bytes do nothing, where one job in ten ends without explanation, hardly any."""
     accused = 0
