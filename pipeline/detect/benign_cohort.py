@@ -85,7 +85,7 @@ def hardware_ends(case: Cohort, seen: Comparison, now: Watermarks) -> Explanatio
     """Ends that the scheduler or the kernel explains are nobody's doing; of which the kernels' logs were not heard nobody knows.
 
     What a member tells of its end does not say whether its own nodes were heard: asked is whether any of the cluster was, in the day before
-    it.  What comes behind it may not have come yet.
+    it.  What comes behind it may not have come yet.  Where most were heard that is enough, and of how many none was is said.
     """
     name, causes = "hardware_ends", {each.cause for each in seen.harmed} & EXPLAINED
     if causes:
@@ -93,8 +93,12 @@ def hardware_ends(case: Cohort, seen: Comparison, now: Watermarks) -> Explanatio
     ends = [each.end for each in seen.harmed if each.end is not None and each.verdict == "unexplained"]
     cluster = case.subject.cluster
     unheard = sum(not now.heard_within(cluster, Source.KERNEL, end - HEARD_MS, end) for end in ends)
+    silent, missing = f"at the end of {unheard} of them no kernel was heard", (Source.KERNEL,) if unheard else ()
     if 2 * unheard > len(ends):
-        return Explanation(name, Checked.NOT_CHECKED, note=f"at the end of {unheard} of them no kernel was heard", missing=(Source.KERNEL,))
+        return Explanation(name, Checked.NOT_CHECKED, note=silent, missing=missing)
+    if unheard:
+        note = f"no record tells that any of the {len(ends)} ended by hardware, memory, time limit or preemption; {silent}"
+        return Explanation(name, Checked.EXCLUDED, note=note, missing=missing)
     return Explanation(name, Checked.EXCLUDED, note="none of them ended by hardware, memory, time limit or preemption")
 
 

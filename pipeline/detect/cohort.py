@@ -19,12 +19,14 @@ size band: on a node or two, on a few, on some dozens, and of 256 GPUs and more 
 well says nothing of a large one.
 
 Who alters a file again and again, or only harms jobs above a size, must not hide among his own harmless bytes: a detector may ask of each
-version of the bytes, and of jobs from each size on, apart, and pays for each question that it asks (`narrowed`).
+version of the bytes, and of jobs from each size on, apart, and pays for each question that it asks (`narrowed`).  Of many not each is asked
+about: of sizes those with which size bands begin and the largest, however many small ones there are; of versions the most loaded, and the
+newest that several loaded.  Whoever means to push one out must have others' jobs load twenty that do nothing, again and again.
 
 In: summaries of attempts.  Out: typed, sorted, without trace of arrival.
 """
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import chain
 from typing import NamedTuple
@@ -45,6 +47,7 @@ CLEAN_MIN = 5  # and no fewer than the exposed, of a size band: with so many tha
 OTHER_WRITERS = "other_writers"  # the explanation that another hand's bytes did it (benign_cohort.py)
 REQUIRED = ("written_with_leave", "own_files", "other_writers", "machines", "changed_for_all", "by_chance")
 VERSIONS_MAX, SIZES_MAX = 20, 8  # that are asked about apart
+SEVERAL_MIN = 2  # attempts, of which some detector says something
 OTHERS_MAX = 60  # of one configuration and size band, to be compared with
 NAMED_CHANCE_MAX = 1e-5  # architecture section 6: of naming somebody wrongly
 SMALL_BANDS, LARGE = (0, 1, 16, 64), 256  # where bands begin; from LARGE on each is twice as wide as the one before
@@ -61,7 +64,11 @@ class Kind(NamedTuple):
 
 def band_of(member: JobSummary) -> int:
     """Its size band, by the GPUs with which that begins: 256 for 256 to 511; 0: nobody says how many."""
-    gpus = max(member.gpus or 0, 0)
+    return _band(member.gpus or 0)
+
+
+def _band(gpus: int) -> int:
+    gpus = max(gpus, 0)
     return 1 << (gpus.bit_length() - 1) if gpus >= LARGE else max(each for each in SMALL_BANDS if each <= gpus)
 
 
@@ -89,12 +96,12 @@ class Group(msgspec.Struct, frozen=True):
         return [1.0 if chance is None else min(1.0, chance * share) for chance, share in zip(chances, shares, strict=True)]
 
     def by_size(self) -> list["Group"]:
-        """The group itself, and its attempts from each size on; every set of members once."""
+        """The group itself, and its attempts from each size on (`sizes_asked`); every set of members once."""
         return self._narrowed((None,))
 
     def narrowed(self) -> list["Group"]:
         """The group itself, each version of the bytes alone, and of each the attempts from a size on; every set of members once."""
-        return self._narrowed((None, *sorted(self._versions())[:VERSIONS_MAX]))
+        return self._narrowed((None, *self._versions_asked()))
 
     def apart_from(self, other: "Group") -> "Group":
         """Of one version of the bytes, attempts that loaded none that the other is about; of several nobody."""
@@ -113,11 +120,32 @@ class Group(msgspec.Struct, frozen=True):
     def _versions(self) -> frozenset[tuple[str, str]]:
         return _versions(exposure for _, mine in self.exposed for exposure in mine)
 
+    def _versions_asked(self) -> list[tuple[str, str]]:
+        """Versions of the bytes that are asked about apart: half of them the most loaded, half the newest that several loaded.
+
+        What the same attempts loaded is one question.  Chosen is by who loaded them and when they were first written, before anybody looks
+        at how these went.
+        """
+        since: dict[tuple[str, str], int] = {}
+        loaded: defaultdict[tuple[str, str], set[Attempt]] = defaultdict(set)
+        for member, mine in self.exposed:
+            for each in mine:
+                version = each.path, each.sha256
+                since[version] = min(each.written, since.get(version, each.written))
+                loaded[version].add(member.attempt)
+        alike: dict[frozenset[Attempt], tuple[str, str]] = {}
+        for version in sorted(loaded):
+            alike.setdefault(frozenset(loaded[version]), version)
+        by_loads = sorted(alike.values(), key=lambda each: (-len(loaded[each]), each))
+        most, left = by_loads[: VERSIONS_MAX // 2], by_loads[VERSIONS_MAX // 2 :]
+        newest = sorted(left, key=lambda each: (len(loaded[each]) < SEVERAL_MIN, -since[each], each))
+        return sorted((*most, *newest[: VERSIONS_MAX - len(most)]))
+
     def _narrowed(self, versions: Sequence[tuple[str, str] | None]) -> list["Group"]:
-        sizes = sorted({member.gpus or 0 for member, _ in self.exposed})
+        sizes = sizes_asked({member.gpus or 0 for member, _ in self.exposed})
         found: dict[tuple[Attempt, ...], Group] = {}
         for version in versions:
-            for size in sizes[:SIZES_MAX]:
+            for size in sizes:
                 chosen = tuple(
                     (member, kept)
                     for member, mine in self.exposed
@@ -147,6 +175,17 @@ class Group(msgspec.Struct, frozen=True):
     def last(self) -> int:
         """Event time of the newest of what is known of the exposed."""
         return max(member.end or member.seen for member, _ in self.exposed)
+
+
+def sizes_asked(sizes: Collection[int]) -> list[int]:
+    """GPUs from which on attempts are asked about: the smallest, where size bands begin, then the largest.
+
+    None of the large ones goes unasked because there are many small ones, nor any band because there are many sizes in another.
+    """
+    first = {_band(size): size for size in sorted(sizes, reverse=True)}
+    begin = frozenset(first.values())
+    smallest = min(sizes, default=0)
+    return sorted(sorted(sizes, key=lambda size: (size != smallest, size not in begin, -size))[:SIZES_MAX])
 
 
 def known_part(member: JobSummary) -> JobSummary | None:

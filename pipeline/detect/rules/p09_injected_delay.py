@@ -30,7 +30,7 @@ from pipeline.stream.watermark import Watermarks
 
 META = Meta(
     id="p09_injected_delay",
-    version=10,
+    version=11,
     title="Steps slower in every attempt that loaded what somebody else wrote",
     subject="cohort",
     severity=Severity.HIGH,
@@ -48,6 +48,8 @@ META = Meta(
         "Three attempts beside fewer than nine others, four beside fewer than six: too few to tell from chance, below the gate.",
         "Where 3 attempts in 10 straggle, less than 4 acts in 5 of +50 % in fewer than 3 attempts beside 12, +30 %: 4 / 16, +20 %: 8 / 20.",
         "Who prints before his write, in a job of his own, that he loaded the very bytes that he will write: they seem to have been there.",
+        "One version beside twenty that do nothing: ten that more attempts loaded, and ten written later that two or more each loaded.",
+        "Where attempts of more than eight sizes loaded the bytes, harm that begins within a size band may show only from the next one on.",
         "Bytes loaded only beside another hand's, and these only beside them: nothing tells which of both it was, and nobody is suspected.",
     ),
     runbook="Compare the file with its wheel or image; run one attempt with a clean copy on the same nodes, at the same size. "

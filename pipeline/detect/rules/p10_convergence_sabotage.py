@@ -28,7 +28,7 @@ from pipeline.stream.watermark import Watermarks
 
 META = Meta(
     id="p10_convergence_sabotage",
-    version=8,
+    version=9,
     title="Training learns otherwise in the attempts that loaded what somebody else wrote",
     subject="cohort",
     severity=Severity.HIGH,
@@ -42,6 +42,8 @@ META = Meta(
         "A configuration that never ran without the bytes at that size has nothing to be compared with.",
         "Bytes that no attempt with the probe loads and differs by.",
         "Who prints before his write, in a job of his own, that he loaded the very bytes that he will write: they seem to have been there.",
+        "One version beside twenty that do nothing: ten that more attempts loaded, and ten written later that two or more each loaded.",
+        "Where attempts of more than eight sizes loaded the bytes, harm that begins within a size band may show only from the next one on.",
         "Harm smaller than six times the spread among siblings; a norm of the gradient less than two and a half times theirs, or too low.",
         "Frameworks whose lines carry no step number of the whole run.",
     ),

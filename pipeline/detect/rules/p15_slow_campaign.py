@@ -34,7 +34,7 @@ from pipeline.stream.watermark import Watermarks
 
 META = Meta(
     id="p15_slow_campaign",
-    version=9,
+    version=10,
     title="Large jobs that loaded what somebody else wrote keep ending without explanation",
     subject="cohort",
     severity=Severity.CRITICAL,
@@ -46,9 +46,10 @@ META = Meta(
     blind_spots=(
         "Code that prints an error of another file before it ends the job: that end counts as an error of the owner's.",
         "Effects that leave the ends of jobs as they are: P09 and P10 compare pace and losses.",
-        "Ends by hardware of nodes whose kernels' logs were silent while others' were heard.",
+        "Ends by hardware of nodes whose kernels' logs were silent while others' were heard; or where none was, at up to half of the ends.",
         "Fewer than four large jobs that loaded the bytes and ended so.",
         "Jobs of a size band (256 to 511 GPUs, 512 to 1,023 ...) of which fewer than eight without the bytes ended, or nearly all badly.",
+        "Where attempts of more than eight sizes loaded the bytes, harm that begins within a size band may show only from the next one on.",
         "Who prints before his write, in a job of his own, that he loaded the very bytes that he will write: they seem to have been there.",
         "Bytes loaded only beside another hand's, and these only beside them: nothing tells which of both it was, and nobody is suspected.",
     ),

@@ -11,7 +11,7 @@ from pipeline.model.finding import UNPROVEN, Checked
 from pipeline.model.summary import Exposure, JobSummary
 from pipeline.model.told import Attempt
 from tests.build import answer
-from tests.unit.detect.cohorts import HOUR, T0, WRITER, exposure, judge, own, paced, told, told_of_several
+from tests.unit.detect.cohorts import FILE, HOUR, T0, WRITER, exposure, judge, own, paced, told, told_of_several
 
 ID = "p09_injected_delay"
 
@@ -34,6 +34,17 @@ def without(*numbers: int) -> list[JobSummary]:
 def slowed(*numbers: int, by: float = 1.3) -> list[JobSummary]:
     """Members that loaded the bytes, and are slower."""
     return [paced(number, USUAL[number % len(USUAL)] * by, exposed=True) for number in numbers]
+
+
+def with_files(number: int, mean: float, *files: tuple[str, str, int]) -> JobSummary:
+    """A member that loaded these of the writer's: path, SHA-256, how long after the first write they were written."""
+    return paced(number, mean, exposed=[exposure(f"{number}", path=path, sha256=sha, written=T0 + after) for path, sha, after in files])
+
+
+def renumbered(members: Sequence[JobSummary]) -> list[JobSummary]:
+    """The same on jobs of their own."""
+    attempts = (msgspec.structs.replace(each.attempt, job=f"{60_000 + number}") for number, each in enumerate(members))
+    return [msgspec.structs.replace(each, attempt=attempt) for each, attempt in zip(members, attempts, strict=True)]
 
 
 def version(number: int, sha256: str, *, restored: bool = False) -> list[Exposure]:
@@ -187,6 +198,27 @@ def test_runs_of_another_size_say_nothing(row: Row) -> None:
     assert judge(ID, [*row.members, *small]) == judge(ID, row.members)
 
 
+@pytest.mark.parametrize("small", range(1, 10))
+def test_harm_from_a_size_on_is_found_however_many_small_sizes_there_are(small: int) -> None:
+    """Of nine sizes and more not each is asked about; the largest, and where size bands begin, always are."""
+    sizes = [1, 2, 4, 8, 16, 32, 64, 128, 256][:small]
+    clean = [paced(2 * number - 20, USUAL[number % 7], gpus=gpus) for gpus in (*sizes, 512) for number in range(20)]
+    quick = [paced(number + 2, USUAL[number % 7], gpus=gpus, exposed=True) for gpus in sizes for number in range(6)]
+    (finding,) = judge(ID, renumbered([*clean, *quick, *slowed(*range(2, 10), by=1.4)]))
+    assert finding.alert, finding.gate
+
+
+@pytest.mark.parametrize("quick", [(1, 2, 4, 8, 16, 32, 64, 128, 256), tuple(range(256, 320, 8))])
+def test_harm_above_a_size_at_which_a_band_begins_is_found_from_the_next_size_on(quick: Sequence[int]) -> None:
+    """Jobs of 256 GPUs go well and those of more do not: of a band not its beginning alone is asked about."""
+    clean = [paced(2 * number - 20, USUAL[number % 7], gpus=gpus) for gpus in (*quick, 480, 496) for number in range(20)]
+    well = [paced(number + 2, USUAL[number % 7], gpus=gpus, exposed=True) for gpus in quick for number in range(6)]
+    slow = [paced(number + 2, USUAL[number % 7] * 1.4, gpus=480 + 16 * (number % 2), exposed=True) for number in range(8)]
+    (finding,) = judge(ID, renumbered([*clean, *well, *slow]))
+    assert finding.alert, finding.gate
+    assert finding.summary.startswith("8 attempts")
+
+
 def test_straggling_at_a_size_is_told_as_such() -> None:
     """Half of the large ones straggle anyway: five more that loaded the bytes are no alert, whatever small runs do."""
     large = [*without(0, 1, 2, 7, 8, 9, 14, 15), *(paced(each, 1350.0 + each) for each in (20, 21, 22, 23, 24, 25, 26))]
@@ -259,6 +291,42 @@ def test_bytes_that_hardly_anybody_loaded_hide_nothing() -> None:
     assert finding.alert, finding.gate
     (alone,) = judge(ID, [*EARLIER, *without(0, 1, 2, 7, 8, 9), *slow])
     assert finding.summary.partition(",")[0] == alone.summary.partition(",")[0]
+
+
+@pytest.mark.parametrize("count", [19, 20, 25, 40])
+@pytest.mark.parametrize("harmful", ["a", "f00"])
+def test_versions_that_do_nothing_do_not_push_out_the_one_that_harms(count: int, harmful: str) -> None:
+    """Whatever the hash: of more than twenty the most loaded are asked about, and the newest that several loaded."""
+    clean = [paced(2 * number - 20, USUAL[number % 7]) for number in range(40)]
+    quick = [with_files(2, USUAL[n % 7], (FILE, f"b{n:03d}", 0)) for n in range(count) for _ in range(2)]
+    slow = [with_files(number + 2, USUAL[number % 7] * 1.4, (FILE, harmful, 0)) for number in range(8)]
+    (finding,) = judge(ID, renumbered([*clean, *quick, *slow]))
+    assert finding.alert, finding.gate
+
+
+def test_old_files_that_everybody_loads_do_not_push_out_the_newest_version() -> None:
+    """He adds a file each day for a month, which all load since; what a few load of him last slows them."""
+    standing = [(f"/shared/{day:02d}.py", "b", day * 24 * HOUR) for day in range(30)]
+    clean = [paced(3 * number - 20, USUAL[number % 7]) for number in range(20)]
+    quick = [with_files(day + 1, USUAL[day % 7], *standing[: day + 1]) for day in range(30) for _ in range(2)]
+    after = [with_files(31, USUAL[number], *standing) for number in range(7)]
+    slow = [with_files(31, USUAL[number] * 1.4, *standing, ("/shared/zz.py", "f", 30 * 24 * HOUR)) for number in range(6)]
+    members = renumbered([*clean, *quick, *after, *slow])
+    (finding,) = judge(ID, members)
+    assert finding.alert, finding.gate
+    assert finding.summary.startswith("6 attempts")
+    assert judge(ID, members[::-1]) == [finding]
+
+
+def test_files_that_the_same_attempts_load_are_one_question() -> None:
+    """Thirty files of a package, which each import loads, count as one version."""
+    package = [(f"/shared/{number:02d}.py", "b", number) for number in range(30)]
+    clean = [paced(2 * number - 20, USUAL[number % 7]) for number in range(20)]
+    quick = [with_files(2, USUAL[number % 7], *package) for number in range(40)]
+    later = [with_files(3, USUAL[n % 7], (FILE, f"b{n:03d}", HOUR)) for n in range(12) for _ in range(2)]
+    slow = [with_files(2, USUAL[number] * 1.4, *package, ("/shared/zz.py", "f", 0)) for number in range(6)]
+    (finding,) = judge(ID, renumbered([*clean, *quick, *later, *slow]))
+    assert finding.alert, finding.gate
 
 
 def test_two_writers_are_two_findings() -> None:

@@ -143,6 +143,21 @@ def test_order_does_not_matter(row: Row) -> None:
     assert judge(ID, row.members, "size") == judge(ID, list(reversed(row.members)), "size")
 
 
+@pytest.mark.parametrize("count", [4, 8, 9, 20])
+def test_harm_from_a_size_on_is_found_however_many_sizes_there_are_below(count: int) -> None:
+    """What only strikes the largest does not hide behind small steps of the size."""
+    sizes = [256 + 8 * number for number in range(count)]
+    clean = [ended(number * 4 - 20, bad=False, gpus=gpus) for gpus in (*sizes, 2048) for number in range(12)]
+    well = [ended(number * 4 + 1, bad=False, gpus=gpus, exposed=True) for gpus in sizes for number in range(6)]
+    bad = [ended(3 * number + 2, bad=True, gpus=2048, exposed=True) for number in range(8)]
+    members = [
+        msgspec.structs.replace(each, attempt=msgspec.structs.replace(each.attempt, job=f"{60_000 + number}"))
+        for number, each in enumerate([*clean, *well, *bad])
+    ]
+    (finding,) = judge(ID, members, "size")
+    assert finding.alert, finding.gate
+
+
 def test_a_harmless_writer_is_seldom_accused() -> None:
     """Of many writers whose bytes do nothing, where one job in ten ends without explanation, hardly any."""
     accused = 0
@@ -187,9 +202,11 @@ def test_a_colleague_in_the_same_jobs_is_not_told_of() -> None:
     assert [finding.suspect for finding in found if finding.alert] == [WRITER]
 
 
-@pytest.mark.parametrize(("until", "alert"), [(0, False), (4, False), (5, True), (200, True)])
-def test_hardware_is_excluded_only_where_kernels_were_heard_at_most_ends(until: int, alert: bool) -> None:
+@pytest.mark.parametrize(("until", "unheard", "alert"), [(0, 6, False), (4, 4, False), (5, 3, True), (200, 0, True)])
+def test_hardware_is_excluded_only_where_kernels_were_heard_at_most_ends(until: int, unheard: int, alert: bool) -> None:
     """hardware_ends: of six bad ends, every two days from 44 hours after the write on, at three some were heard within a day."""
     (finding,) = judge(ID, [*others(), *campaign("xxxxxx")], "size", heard(until=until))
     said = answer(finding, "hardware_ends")
-    assert (finding.alert, said.answer is Checked.EXCLUDED, said.missing) == (alert, alert, () if alert else ("kernel",))
+    assert (finding.alert, said.answer is Checked.EXCLUDED) == (alert, alert)
+    assert (said.missing, "no kernel was heard" in said.note) == (("kernel",) if unheard else (), unheard > 0)
+    assert f"the end of {unheard} of them" in said.note or not unheard
