@@ -83,10 +83,12 @@ _RECORDS = (
 _ALL_RECORDS = frozenset({"/var/log", "/var/log/", "/var/log/*", "/run/log", "/run/log/"})
 SYSTEM_UIDS = range(1_000)  # a process that somebody else called `auditd` tells nothing
 _HARMLESS_SIGNALS = frozenset({0, 1, 10, 12, 17, 18, 23, 28})  # HUP and USR: reload, rotate, resume
-# By a signal that a program may catch, or that stops it, Slurm leaves no job CANCELLED: such are sent for a checkpoint (scancel(1)).
+# By KILL alone Slurm's controller makes a running job CANCELLED; any other signal that scancel knows it hands on to the job's processes,
+# and how they exit decides (slurmctld/job_mgr.c, job_signal; common/proc_args.c): such are sent for a checkpoint (scancel(1)).
 _OF_A_CANCEL = re.compile(r"--sig(?:n|na|nal)?(?:=(.*))?|-[bCfHiQv]*s(.*)", re.DOTALL)
 _CANCELS_NOTHING = frozenset({
-    *map(str, _HARMLESS_SIGNALS | {19, 20}), "HUP", "USR1", "USR2", "CHLD", "CONT", "STOP", "TSTP", "URG", "WINCH",
+    *(str(signal) for signal in range(65) if signal != 9), "HUP", "INT", "QUIT", "ABRT", "ALRM", "TERM", "CHLD", "USR1", "USR2", "PIPE",
+    "URG", "CONT", "STOP", "TSTP", "TTIN", "TTOU", "XCPU",
 })  # fmt: skip
 
 _ANY = frozenset({

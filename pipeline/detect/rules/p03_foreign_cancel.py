@@ -26,7 +26,7 @@ from pipeline.stream.watermark import Watermarks
 
 META = Meta(
     id="p03_foreign_cancel",
-    version=11,
+    version=12,
     title="Job cancelled by a non-owner",
     subject="job",
     severity=Severity.HIGH,

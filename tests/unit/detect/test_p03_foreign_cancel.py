@@ -300,6 +300,13 @@ def test_which_signal_was_asked_for_nobody_says() -> None:
     assert answer(finding, "which_signal").answer is Checked.NOT_CHECKED
 
 
+@pytest.mark.parametrize("signal", ["TERM", "INT", "USR1"])
+def test_a_job_that_fails_behind_a_signal_is_told_whatever_it_was_for(signal: str) -> None:
+    """What cancels no job may still end its processes: the kernel's record of the command takes nothing away."""
+    (finding,) = judge(signalled(97, COLLEAGUE, "--signal", signal), cancel_request(98), end(state="FAILED"))
+    assert (finding.effect, finding.alert, finding.suspect) == ("signalled", False, "u099")
+
+
 @pytest.mark.parametrize("row", SILENT, ids=lambda row: row.name)
 def test_is_silent(row: Row) -> None:
     """Owner, missing effect, or somebody else's doing: nothing to say."""
@@ -542,6 +549,8 @@ OF_SEVERAL: dict[str, tuple[Sequence[Event], list[str]]] = {
     "two, and the owner before both": ([cancel_request(30, OWNER), ADMINS, cancel_request(98), end()], []),
     "the owner's was a mere signal": ([signalled(39, OWNER, USR1), cancel_request(40, OWNER), *COLLEAGUES], ["u099"]),
     "nobody's was more than a signal": ([signalled(39, ADMIN, USR1), ADMINS, end()], []),
+    "somebody's was for TERM, and no line tells more": ([signalled(39, OTHER, "--signal=TERM"), cancel_request(40, OTHER), end()], []),
+    "the other's was for INT": ([signalled(39, OTHER, "-s", "INT"), cancel_request(40, OTHER), *COLLEAGUES], ["u099"]),
     "nobody's was, and accounting names him": ([signalled(97, COLLEAGUE, USR1), cancel_request(98), end(), SACCT], ["u099"]),
     "the owner's behind it": ([scancel(96), cancel_request(97), cancel_request(99, OWNER), end()], [""]),
 }  # fmt: skip
