@@ -10,10 +10,10 @@ from collections.abc import Collection, Sequence
 
 from pipeline.detect import workload
 from pipeline.detect.benign import COMMAND_MS, Suspicion
-from pipeline.detect.case import Case
+from pipeline.detect.case import Cancel, Case
 from pipeline.model import watched
 from pipeline.model.actor import actor_of, relation
-from pipeline.model.events import Event, KillRequest, ProcessRun
+from pipeline.model.events import Event, JobRecord, KillRequest, ProcessRun
 from pipeline.model.finding import Checked, Explanation
 from pipeline.model.identity import Identity
 from pipeline.stream.watermark import Watermarks
@@ -51,17 +51,36 @@ def mistyped_number(case: Case, suspicion: Suspicion, now: Watermarks) -> Explan
 def may_have_ended(case: Case) -> Sequence[tuple[Event, KillRequest]]:
     """Requests by which an attempt may have ended CANCELLED, in order of time.
 
-    Of the one whom accounting names; where it is silent, of everybody but those whose own command shows that they were for a mere signal,
-    which the controller's line does not say.
+    Of the one whom accounting names, by uid or by name; where it is silent, of everybody but those whose own command shows that they were
+    for a mere signal, which the controller's line does not say.
     """
     if case.end_record is None or case.end is None or case.state != "CANCELLED":
         return ()
-    start, last, named = case.end - case.site.windows.cancel_window_seconds * 1000, case.end + 1_000, case.cancelled_by_uid
+    start, last, named = case.end - case.site.windows.cancel_window_seconds * 1000, case.end + 1_000, accounted(case)
     near = [(event, request) for event, request in case.requests() if start <= event.event_time <= last]
-    if named is not None:
-        return [each for each in near if each[1].uid == named]
+    if named:
+        near = [each for each in near if any(may_be(case, each[0], who) for who in named)]
+        if all(each.uid is not None for each in named):
+            return near
     signals = _mere_signals(case)
     return [each for each in near if each[0].id not in signals]
+
+
+def accounted(case: Case) -> Sequence[Cancel]:
+    """Whom accounting names as the one who cancelled."""
+    return [each for each in case.cancelled_by() if isinstance(each.event.body, JobRecord)]
+
+
+def may_be(case: Case, asked: Event, named: Cancel) -> bool:
+    """Was it the one who is named that asked?
+
+    A name for which no uid is known is of nobody whose own name is known, such as root or the owner; of others nobody can tell.
+    """
+    uid = getattr(asked.body, "uid", None)
+    if named.uid is not None:
+        return uid == named.uid
+    who = actor_of(case.site.directory, asked)
+    return uid not in (0, case.owner_uid) and who is not None and not who.login
 
 
 def _mere_signals(case: Case) -> Collection[str]:

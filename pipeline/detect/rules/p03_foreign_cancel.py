@@ -95,22 +95,26 @@ def judge(case: Case, now: Watermarks) -> Iterator[Finding]:
 def _cancelled(case: Case, now: Watermarks) -> Iterator[Finding]:
     """Where accounting does not say by whose request the job ended, each that came before its owner's may be the one.
 
-    By several identities' nobody is named, and what acquits one of them does not acquit the others.
+    By several identities' nobody is named, and what acquits one request does not acquit the others: neither somebody else's nor another
+    of the same one's.
     """
     asked = [Suspicion(actor_of(case.site.directory, event), event, case.end or 0) for event, _ in benign_cancel.may_have_ended(case)]
     if not asked:
         yield from _accounted(case, now)
         return
     before = [*takewhile(lambda each: relation(each.actor, case.owner) != "owner", asked)]  # whoever asked again changed nothing
-    by_identity = {each.actor.id if each.actor else "": each for each in reversed(before)}
-    firsts = sorted(by_identity.values(), key=lambda each: (each.cause.event_time, each.cause.id))[:CITED_MAX]
-    hits = [found for each in firsts if (found := hit(META, case, each, now)) is not None]
+    hits = sorted((found for each in before if (found := hit(META, case, each, now)) is not None), key=lambda each: each.open)
     if case.end_record is None or not hits:
         return
-    suspicion, checklist = min(hits, key=lambda each: each.open)
-    as_user = [item for each in firsts for item in _as_user(case, _uid(each), each.actor, each.cause.event_time)]
-    cited = [item for each in firsts for item in _asked(case, each)] + as_user
+    suspicion, checklist = hits[0]
+    told: dict[str, Suspicion] = {}
+    for each in (*(each for each, _ in hits), *before):  # of each identity the request that is explained least
+        told.setdefault(each.actor.id if each.actor else "", each)
+    shown, of_several = [*told.values()][:CITED_MAX], len(told) > 1
+    as_user = [item for each in shown for item in _as_user(case, _uid(each), each.actor, each.cause.event_time)]
+    cited = [item for each in shown for item in _asked(case, each)] + as_user
     cited += evidence("effect", case.end_record[0], "job ended CANCELLED")
+    another = any(each.uid is None or each.uid != _uid(suspicion) for each in benign_cancel.accounted(case))
     twice = ("who cancelled is recorded twice", 1.0 if len(cited) > 2 else 0.9)
     for ended, step in case.of(StepCancelled):
         if not step.reason:
@@ -121,11 +125,11 @@ def _cancelled(case: Case, now: Watermarks) -> Iterator[Finding]:
         suspicion,
         checklist,
         effect="cancelled",
-        summary=f"job {case.attempt.job} of {case.owner_id} was cancelled on the request of somebody else{OF_SEVERAL * (len(firsts) > 1)}",
+        summary=f"job {case.attempt.job} of {case.owner_id} was cancelled on the request of somebody else{OF_SEVERAL * of_several}",
         cited=cited,
-        parts=(("request before the end", 0.97), ("whose request it was is not told", 0.5) if len(firsts) > 1 else twice),
+        parts=(("request before the end", 0.97), ("whose request it was is not told", 0.5) if of_several else twice),
         closes_at=suspicion.effect_time + case.site.grace_ms,
-        several_actors=len(firsts) > 1 or bool(as_user),
+        several_actors=of_several or bool(as_user) or another,
         withheld=OWNER_TOO if len(before) < len(asked) else "",
     )
 
@@ -137,8 +141,8 @@ def _uid(suspicion: Suspicion) -> int | None:
 def _asked(case: Case, suspicion: Suspicion) -> list[Evidence]:
     """A request, the records of accounting that name who made it, and the commands by which."""
     said = [*evidence("cause", suspicion.cause, "request to cancel")]
-    for each in case.cancelled_by():
-        said += evidence("cause", each.event, "record of who cancelled") if each.uid == _uid(suspicion) else ()
+    for each in benign_cancel.accounted(case):
+        said += evidence("cause", each.event, "record of who cancelled") if benign_cancel.may_be(case, suspicion.cause, each) else ()
     return _with_commands(said, case, suspicion.actor, suspicion.cause.event_time)
 
 

@@ -563,6 +563,56 @@ def test_of_several_requests_nobody_knows_which_it_was(events: Sequence[Event], 
     assert [(each.actor, each.alert) for each in found] == [(actor, True) for actor in actors]
 
 
+def said(*, mapped: bool = True, **named: Any) -> list[tuple[str, bool, str, str]]:
+    """What is found where a colleague's request was seen, and accounting names somebody."""
+    site = build.site() if mapped else build.site(identities=())
+    found = build.judge(ID, *COLLEAGUES, end(source=Source.SACCT, **named), at=site)
+    return [(each.effect, each.alert, each.actor, each.suspect.removeprefix("login:").removeprefix("uid:")) for each in found]
+
+
+@pytest.mark.parametrize(
+    ("uid", "name", "found"),
+    [
+        (0, "root", []),
+        (OWNER, "u012", []),
+        (SERVICE, "svc", []),
+        (COLLEAGUE, "u099", [("cancelled", True, "u099", "u099")]),
+        (OTHER, "u098", [("cancelled", True, "", "u098")]),
+        (7777, "x777", [("cancelled", True, "", "7777")]),
+    ],
+)
+def test_accounting_ends_the_question_by_name_as_by_uid(uid: int, name: str, found: list[tuple[str, bool, str, str]]) -> None:
+    """`CANCELLED by 0` of sacct is `kill_request_user: root` of its JSON; a name that no map knows is nobody's who asked."""
+    assert said(cancelled_by_uid=uid) == found
+    assert said(cancelled_by=name) == [(*each, "x777" if suspect == "7777" else suspect) for *each, suspect in found]
+
+
+def test_without_a_map_a_name_may_be_of_whoever_asked() -> None:
+    """It is not known to be; the owner is known by his name in the same record, and root by its own."""
+    assert said(mapped=False, cancelled_by="u099") == [("cancelled", True, "", "")]
+    assert said(mapped=False, cancelled_by="u012") == said(mapped=False, cancelled_by="root") == []
+    assert said(mapped=False, cancelled_by_uid=COLLEAGUE) == [("cancelled", True, f"uid:{COLLEAGUE}", str(COLLEAGUE))]
+
+
+def test_records_of_accounting_that_contradict_each_other_name_nobody() -> None:
+    """Whichever was written first."""
+    for one, other in ((100, 101), (101, 100)):
+        told = [end(one, source=Source.SACCT, cancelled_by_uid=COLLEAGUE), end(other, source=Source.SACCT, cancelled_by="root")]
+        (finding,) = judge(*COLLEAGUES, *told)
+        assert (finding.alert, finding.actor, finding.suspect) == (True, "", "")
+
+
+@pytest.mark.parametrize("ticketed", [(0, 60), (60, 160)])
+def test_what_explains_one_request_of_somebody_explains_no_other_of_his(ticketed: tuple[float, float]) -> None:
+    """A ticket that covers the first or the last of two: either may be what ended the job, and the other is the cause."""
+    story = [cancel_request(40, ADMIN), cancel_request(98, ADMIN), end()]
+    (finding,) = build.judge(ID, *story, at=build.site(tickets=(ticket(*ticketed),)))
+    cause = story[1] if ticketed[1] == 60 else story[0]
+    assert (finding.alert, finding.cause_time, finding.suspect) == (True, cause.event_time, "adm1")
+    assert cause.id in {item.event_id for item in finding.evidence if item.role == "cause"}
+    assert build.judge(ID, *story, at=build.site(tickets=(ticket(0, 160),))) == []
+
+
 def test_the_requests_of_several_are_cited_and_none_of_them_is_suspected_until_accounting_names_one() -> None:
     """The same finding, revised; a ticket of one of them says nothing of the other."""
     told = [ADMINS, cancel_request(41, ADMIN), cancel_request(98), end()]
