@@ -6,6 +6,7 @@ What anybody may have sent, at a site that authenticates others, is seen, and le
 judged once more, so that nobody acquits himself by records of his own making (detector.py).
 """
 
+import posixpath
 from bisect import bisect_left, bisect_right
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import chain
@@ -29,6 +30,7 @@ from pipeline.model.events import (
     KubernetesRequest,
     ModuleImported,
     ObjectEvent,
+    ProcessRun,
     RankFailed,
     StepCancelled,
     TrainingLine,
@@ -236,6 +238,10 @@ class Case:
         """Every event of the attempt's own job, kind by kind."""
         for kind in self._by_kind.values():
             yield from (event for event, _ in kind)
+
+    def ran(self, command: str) -> Sequence[tuple[Event, ProcessRun]]:
+        """Runs of a command that named the job: scancel, scontrol."""
+        return [(event, run) for event, run in self.of(ProcessRun) if run.arguments and posixpath.basename(run.arguments[0]) == command]
 
     @property
     def owner_id(self) -> str:

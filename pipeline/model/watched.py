@@ -91,6 +91,10 @@ _CANCELS_NOTHING = frozenset({
     "URG", "CONT", "STOP", "TSTP", "TTIN", "TTOU", "XCPU",
 })  # fmt: skip
 
+_HOLDING = frozenset({"hold", "uhold", "holdu", "release"})  # updates, too
+_JOB_ID = re.compile(r"job(?:i|id)?(?:=(.*))?", re.IGNORECASE | re.DOTALL)
+_TASKS = re.compile(r"\[[^]]*\]")  # of an array: 7_[1,3]
+
 _ANY = frozenset({
     *_NODE, *_TELEMETRY, *_LOAD, *_ENDING, *_CLEARING, *_OVERWRITING, *_PREFIXES, *SHELLS,
     "date", "dd", "systemctl", "service", "rc-service",
@@ -253,6 +257,26 @@ def jobs_cancelled(arguments: Sequence[str]) -> tuple[str, ...]:
         return ()
     ids = (argument.split(".")[0].split("_")[0] for argument in arguments[1:JOBS_MAX])
     return tuple(dict.fromkeys(job for job in ids if job.isascii() and job.isdigit() and len(job) <= 20))
+
+
+def jobs_updated(arguments: Sequence[str]) -> tuple[str, ...]:
+    """Job ids that a `scontrol` command changes: `update JobId=7,8_1 TimeLimit=5`, `update job 7 ...`, `hold 7`."""
+    if not arguments or posixpath.basename(arguments[0]) != "scontrol":
+        return ()
+    words = [word for word in arguments[1:JOBS_MAX] if not word.startswith("-")]
+    verb = words[0].lower() if words else ""
+    if verb in _HOLDING:
+        named = words[1:]
+    else:
+        pairs = pairwise((*words[1:], "")) if verb == "update" else ()
+        named = [found[1] or behind for word, behind in pairs if (found := _JOB_ID.fullmatch(word))]
+    ids = (each.partition("_")[0].partition("+")[0] for word in named for each in _TASKS.sub("", word).split(","))
+    return tuple(dict.fromkeys(job for job in ids if job.isascii() and job.isdigit() and len(job) <= 20))
+
+
+def jobs_ordered(arguments: Sequence[str]) -> tuple[str, ...]:
+    """Job ids that a command to Slurm's controller names, to end a job or to change it."""
+    return jobs_cancelled(arguments) or jobs_updated(arguments)
 
 
 def signals_only(arguments: Sequence[str]) -> bool:

@@ -16,10 +16,11 @@ from pipeline.detect import benign, benign_cancel, benign_kubernetes
 from pipeline.detect.benign import COMMAND_MS, Suspicion
 from pipeline.detect.case import Cancel, Case, evidence
 from pipeline.detect.deletions import asked_for, deleted_in_doubt, parts_taken
-from pipeline.detect.detector import CITED_MAX, Meta, answered, explained, hit, raised, several
+from pipeline.detect.detector import CITED_MAX, Meta, explained, hit, raised, several
+from pipeline.detect.refusals import refused
 from pipeline.model.actor import actor_of, relation
-from pipeline.model.events import JobUpdate, KillRequest, ProcessRun, StepCancelled
-from pipeline.model.finding import NO_LOGIN, UNPROVEN, Checked, Evidence, Finding, Severity
+from pipeline.model.events import Event, JobUpdate, KillRequest, StepCancelled
+from pipeline.model.finding import NO_LOGIN, UNPROVEN, Evidence, Finding, Severity
 from pipeline.model.identity import Identity
 from pipeline.model.source import Source
 from pipeline.stream.watermark import Watermarks
@@ -76,7 +77,7 @@ META = Meta(
 )  # fmt: skip
 OF_SEVERAL = ", of whom several asked"
 OWNER_TOO = "its owner asked for it, too, and no record tells by whose request it ended"
-OF_A_TRY = (benign.owner_or_service, benign.admin_ticket, benign_kubernetes.controller_of_cluster, benign_cancel.mistyped_number)
+OF_A_TRY = (benign.owner_or_service, benign.admin_ticket, benign_kubernetes.controller_of_cluster)
 
 
 def judge(case: Case, now: Watermarks) -> Iterator[Finding]:
@@ -235,7 +236,7 @@ def _with_commands(said: Sequence[Evidence], case: Case, actor: Identity | None,
 def _commands(case: Case, actor: Identity | None, at: int) -> list[Evidence]:
     """`scancel` runs of the same identity around the request."""
     cited: list[Evidence] = []
-    for event, run in case.of(ProcessRun):
+    for event, run in case.ran("scancel"):
         runner = actor_of(case.site.directory, event)
         if runner and actor and runner.id == actor.id and abs(event.event_time - at) <= COMMAND_MS:
             by = NO_LOGIN if event.source is Source.AUDITD and run.auid is None and run.uid else ""
@@ -251,7 +252,7 @@ def _as_user(case: Case, uid: int | None, actor: Identity | None, at: int) -> li
     if uid is None or actor is None or _commands(case, actor, at):
         return []
     cited: list[Evidence] = []
-    for event, run in case.of(ProcessRun):
+    for event, run in case.ran("scancel"):
         runner = actor_of(case.site.directory, event)
         if runner and runner.id != actor.id and run.auid is not None and run.uid == uid and abs(event.event_time - at) <= COMMAND_MS:
             cited += evidence("cause", event, f"command {run.exe or 'scancel'} on {event.host} under this account, from another's login")
@@ -259,26 +260,10 @@ def _as_user(case: Case, uid: int | None, actor: Identity | None, at: int) -> li
 
 
 def _refused(case: Case, now: Watermarks) -> Iterator[Finding]:
-    for identity, tries in sorted(benign_cancel.tries(case).items()):
-        actor = actor_of(case.site.directory, tries[0])
-        suspicion = Suspicion(actor, tries[0], tries[-1].event_time)
-        checklist = answered(OF_A_TRY, case, suspicion, now)
-        if any(item.answer is Checked.CONFIRMED for item in checklist):
-            continue
-        cited = [item for event in tries for item in evidence("cause", event, f"refused: {asked_for(event)}")]
-        cited += _commands(case, actor, tries[0].event_time)
-        slip = any(item.name == benign_cancel.mistyped_number.__name__ and item.answer is not Checked.EXCLUDED for item in checklist)
-        summary = f"somebody tried to cancel job {case.attempt.job} of {case.owner_id} and was refused"
-        yield raised(
-            META,
-            case,
-            suspicion,
-            checklist,
-            effect="cancel_refused",
-            anchor=case.site.directory.label("by", identity),
-            summary=f"{summary}; it may be a mistyped number" if slip else summary,
-            cited=cited,
-            parts=(("it was refused", 0.97),),
-            closes_at=suspicion.effect_time + case.site.grace_ms,
-            severity=Severity.MEDIUM,
-        )
+    def cite(tries: Sequence[Event]) -> Iterator[Evidence]:
+        for event in tries:
+            yield from evidence("cause", event, f"refused: {asked_for(event)}")
+        yield from _commands(case, actor_of(case.site.directory, tries[0]), tries[0].event_time)
+
+    made = benign_cancel.tries(case, to_change=False)
+    yield from refused(META, case, now, made, OF_A_TRY, effect="cancel_refused", tried_to="cancel", cite=cite)
