@@ -354,11 +354,12 @@ def admin_ticket(case: Case, suspicion: Suspicion, now: Watermarks) -> Explanati
 
 
 def root_without_login(case: Case, suspicion: Suspicion, now: Watermarks) -> Explanation:  # noqa: ARG001
-    """The site's own timer or health check ran `scancel` as root: the kernel saw it run, and nobody was logged in behind it."""
+    """The site's own timer or health check gave the order as root: the kernel saw the command run, and nobody was logged in behind it."""
     name, cause = "root_without_login", suspicion.cause
     if suspicion.actor is None or suspicion.actor.role != "root":
         return Explanation(name, Checked.EXCLUDED, cause.record, "it was not root")
-    near = [event for event, _ in case.of(ProcessRun) if abs(event.event_time - cause.event_time) <= COMMAND_MS]
+    ordered = case.ran("scontrol" if isinstance(cause.body, JobUpdate) else "scancel")
+    near = [event for event, _ in ordered if abs(event.event_time - cause.event_time) <= COMMAND_MS]
     ran = [(event, actor_of(case.site.directory, event)) for event in near if event.source is Source.AUDITD]
     by_hand = next((event for event, who in ran if who is None or who.role != "daemon"), None)
     if by_hand is not None:

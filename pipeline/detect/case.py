@@ -6,6 +6,7 @@ What anybody may have sent, at a site that authenticates others, is seen, and le
 judged once more, so that nobody acquits himself by records of his own making (detector.py).
 """
 
+import posixpath
 from bisect import bisect_left, bisect_right
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import chain
@@ -30,6 +31,7 @@ from pipeline.model.events import (
     ModuleImported,
     ObjectAccess,
     ObjectEvent,
+    ProcessRun,
     RankFailed,
     StepCancelled,
     TrainingLine,
@@ -239,6 +241,10 @@ class Case:
         for kind in self._by_kind.values():
             yield from (event for event, _ in kind)
 
+    def ran(self, command: str) -> Sequence[tuple[Event, ProcessRun]]:
+        """Runs of a command that named the job: scancel, scontrol."""
+        return [(event, run) for event, run in self.of(ProcessRun) if run.arguments and posixpath.basename(run.arguments[0]) == command]
+
     @property
     def owner_id(self) -> str:
         return self.owner.id if self.owner else ""
@@ -248,13 +254,11 @@ class Case:
         """Where the job ran, as its owner chose."""
         return max((record.work_dir for _, record in self.records), default="")
 
-    @property
-    def cancelled_by_uid(self) -> int | None:
-        """Who cancelled, as sacct says it."""
-        return next((record.cancelled_by_uid for _, record in self.records if record.cancelled_by_uid is not None), None)
-
     def cancelled_by(self) -> Sequence[Cancel]:
-        """Every record that names who cancelled: accounting's uid or name, PBS' requestor, who deleted the Kubernetes job."""
+        """Every record that names who cancelled: accounting's uid or name, PBS' requestor, who deleted the Kubernetes job.
+
+        A name alone has the uid that is known for it: root's, that of the map, or the owner's, whom the same record names.
+        """
         directory, found = self.site.directory, []
         for event, record in self.records:
             at = event.event_time
@@ -264,7 +268,8 @@ class Case:
             elif record.cancelled_by_uid is not None:
                 found.append(Cancel(event, directory.by_uid(record.cancelled_by_uid, at), record.cancelled_by_uid, record.cancelled_by))
             elif record.cancelled_by:
-                found.append(Cancel(event, directory.by_login(record.cancelled_by, at), name=record.cancelled_by))
+                who = self.owner if record.cancelled_by == record.owner else directory.by_login(record.cancelled_by, at)
+                found.append(Cancel(event, who, who.uid if who else None, record.cancelled_by))
         for event, update in self.of(JobUpdate):
             if update.change == "delete" and not update.refused:
                 name = update.value.partition("@")[0]

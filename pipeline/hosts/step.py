@@ -277,7 +277,7 @@ def _about(index: HostIndex, timed: Timed) -> dict[Attempt, Allocation]:
 
 
 def _told_of(state: HostsState, index: HostIndex, timed: Timed) -> Iterator[Tell]:
-    """What an assembled audit event tells beside touches of jobs: a changed artefact, a cancel command."""
+    """What an assembled audit event tells beside touches of jobs: a changed artefact, an order to the scheduler."""
     body = timed.event.body
     if isinstance(body, FileTouched):
         yield from state.conduct.of(timed.event)
@@ -290,7 +290,7 @@ def _told_of(state: HostsState, index: HostIndex, timed: Timed) -> Iterator[Tell
             yield Tell("artefacts", fact)
     elif isinstance(body, ProcessRun):
         yield from state.conduct.of(timed.event)
-        for job in watched.jobs_cancelled(body.arguments):
+        for job in watched.jobs_ordered(body.arguments):
             yield Tell("jobs", Fact(job_case(index.cluster, job), timed.id, rank(timed.weight), encode_told(timed.event)))
 
 

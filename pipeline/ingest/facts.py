@@ -301,7 +301,7 @@ def _of_audit_record(event: Event, body: AuditRecord) -> Sequence[Tell]:
 
 def _of_run(event: Event, body: ProcessRun) -> Sequence[Tell]:
     """A command as a watcher tells it whole; what the kernel's records tell of it is assembled by hosts."""
-    facts = [_tell("jobs", job_case(event.cluster, job), event) for job in watched.jobs_cancelled(body.arguments)]
+    facts = [_tell("jobs", job_case(event.cluster, job), event) for job in watched.jobs_ordered(body.arguments)]
     if event.host and watched.command(body.arguments):
         facts.append(_tell("hosts", host_case(event.cluster, event.host), event))
     return facts

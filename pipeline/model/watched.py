@@ -83,11 +83,17 @@ _RECORDS = (
 _ALL_RECORDS = frozenset({"/var/log", "/var/log/", "/var/log/*", "/run/log", "/run/log/"})
 SYSTEM_UIDS = range(1_000)  # a process that somebody else called `auditd` tells nothing
 _HARMLESS_SIGNALS = frozenset({0, 1, 10, 12, 17, 18, 23, 28})  # HUP and USR: reload, rotate, resume
-# By a signal that a program may catch, or that stops it, Slurm leaves no job CANCELLED: such are sent for a checkpoint (scancel(1)).
+# By KILL alone Slurm's controller makes a running job CANCELLED; any other signal that scancel knows it hands on to the job's processes,
+# and how they exit decides (slurmctld/job_mgr.c, job_signal; common/proc_args.c): such are sent for a checkpoint (scancel(1)).
 _OF_A_CANCEL = re.compile(r"--sig(?:n|na|nal)?(?:=(.*))?|-[bCfHiQv]*s(.*)", re.DOTALL)
 _CANCELS_NOTHING = frozenset({
-    *map(str, _HARMLESS_SIGNALS | {19, 20}), "HUP", "USR1", "USR2", "CHLD", "CONT", "STOP", "TSTP", "URG", "WINCH",
+    *(str(signal) for signal in range(65) if signal != 9), "HUP", "INT", "QUIT", "ABRT", "ALRM", "TERM", "CHLD", "USR1", "USR2", "PIPE",
+    "URG", "CONT", "STOP", "TSTP", "TTIN", "TTOU", "XCPU",
 })  # fmt: skip
+
+_HOLDING = frozenset({"hold", "uhold", "holdu", "release"})  # updates, too
+_JOB_ID = re.compile(r"job(?:i|id)?(?:=(.*))?", re.IGNORECASE | re.DOTALL)
+_TASKS = re.compile(r"\[[^]]*\]")  # of an array: 7_[1,3]
 
 _ANY = frozenset({
     *_NODE, *_TELEMETRY, *_LOAD, *_ENDING, *_CLEARING, *_OVERWRITING, *_PREFIXES, *SHELLS,
@@ -251,6 +257,26 @@ def jobs_cancelled(arguments: Sequence[str]) -> tuple[str, ...]:
         return ()
     ids = (argument.split(".")[0].split("_")[0] for argument in arguments[1:JOBS_MAX])
     return tuple(dict.fromkeys(job for job in ids if job.isascii() and job.isdigit() and len(job) <= 20))
+
+
+def jobs_updated(arguments: Sequence[str]) -> tuple[str, ...]:
+    """Job ids that a `scontrol` command changes: `update JobId=7,8_1 TimeLimit=5`, `update job 7 ...`, `hold 7`."""
+    if not arguments or posixpath.basename(arguments[0]) != "scontrol":
+        return ()
+    words = [word for word in arguments[1:JOBS_MAX] if not word.startswith("-")]
+    verb = words[0].lower() if words else ""
+    if verb in _HOLDING:
+        named = words[1:]
+    else:
+        pairs = pairwise((*words[1:], "")) if verb == "update" else ()
+        named = [found[1] or behind for word, behind in pairs if (found := _JOB_ID.fullmatch(word))]
+    ids = (each.partition("_")[0].partition("+")[0] for word in named for each in _TASKS.sub("", word).split(","))
+    return tuple(dict.fromkeys(job for job in ids if job.isascii() and job.isdigit() and len(job) <= 20))
+
+
+def jobs_ordered(arguments: Sequence[str]) -> tuple[str, ...]:
+    """Job ids that a command to Slurm's controller names, to end a job or to change it."""
+    return jobs_cancelled(arguments) or jobs_updated(arguments)
 
 
 def signals_only(arguments: Sequence[str]) -> bool:

@@ -16,17 +16,18 @@ from pipeline.detect import benign, benign_cancel, benign_kubernetes
 from pipeline.detect.benign import COMMAND_MS, Suspicion
 from pipeline.detect.case import Cancel, Case, evidence
 from pipeline.detect.deletions import asked_for, deleted_in_doubt, parts_taken
-from pipeline.detect.detector import CITED_MAX, Meta, answered, explained, hit, raised, several
+from pipeline.detect.detector import CITED_MAX, Meta, explained, hit, raised, several
+from pipeline.detect.refusals import refused
 from pipeline.model.actor import actor_of, relation
-from pipeline.model.events import JobUpdate, KillRequest, ProcessRun, StepCancelled
-from pipeline.model.finding import NO_LOGIN, UNPROVEN, Checked, Evidence, Finding, Severity
+from pipeline.model.events import Event, JobUpdate, KillRequest, StepCancelled
+from pipeline.model.finding import NO_LOGIN, UNPROVEN, Evidence, Finding, Severity
 from pipeline.model.identity import Identity
 from pipeline.model.source import Source
 from pipeline.stream.watermark import Watermarks
 
 META = Meta(
     id="p03_foreign_cancel",
-    version=11,
+    version=12,
     title="Job cancelled by a non-owner",
     subject="job",
     severity=Severity.HIGH,
@@ -76,7 +77,7 @@ META = Meta(
 )  # fmt: skip
 OF_SEVERAL = ", of whom several asked"
 OWNER_TOO = "its owner asked for it, too, and no record tells by whose request it ended"
-OF_A_TRY = (benign.owner_or_service, benign.admin_ticket, benign_kubernetes.controller_of_cluster, benign_cancel.mistyped_number)
+OF_A_TRY = (benign.owner_or_service, benign.admin_ticket, benign_kubernetes.controller_of_cluster)
 
 
 def judge(case: Case, now: Watermarks) -> Iterator[Finding]:
@@ -95,22 +96,26 @@ def judge(case: Case, now: Watermarks) -> Iterator[Finding]:
 def _cancelled(case: Case, now: Watermarks) -> Iterator[Finding]:
     """Where accounting does not say by whose request the job ended, each that came before its owner's may be the one.
 
-    By several identities' nobody is named, and what acquits one of them does not acquit the others.
+    By several identities' nobody is named, and what acquits one request does not acquit the others: neither somebody else's nor another
+    of the same one's.
     """
     asked = [Suspicion(actor_of(case.site.directory, event), event, case.end or 0) for event, _ in benign_cancel.may_have_ended(case)]
     if not asked:
         yield from _accounted(case, now)
         return
     before = [*takewhile(lambda each: relation(each.actor, case.owner) != "owner", asked)]  # whoever asked again changed nothing
-    by_identity = {each.actor.id if each.actor else "": each for each in reversed(before)}
-    firsts = sorted(by_identity.values(), key=lambda each: (each.cause.event_time, each.cause.id))[:CITED_MAX]
-    hits = [found for each in firsts if (found := hit(META, case, each, now)) is not None]
+    hits = sorted((found for each in before if (found := hit(META, case, each, now)) is not None), key=lambda each: each.open)
     if case.end_record is None or not hits:
         return
-    suspicion, checklist = min(hits, key=lambda each: each.open)
-    as_user = [item for each in firsts for item in _as_user(case, _uid(each), each.actor, each.cause.event_time)]
-    cited = [item for each in firsts for item in _asked(case, each)] + as_user
+    suspicion, checklist = hits[0]
+    told: dict[str, Suspicion] = {}
+    for each in (*(each for each, _ in hits), *before):  # of each identity the request that is explained least
+        told.setdefault(each.actor.id if each.actor else "", each)
+    shown, of_several = [*told.values()][:CITED_MAX], len(told) > 1
+    as_user = [item for each in shown for item in _as_user(case, _uid(each), each.actor, each.cause.event_time)]
+    cited = [item for each in shown for item in _asked(case, each)] + as_user
     cited += evidence("effect", case.end_record[0], "job ended CANCELLED")
+    another = any(each.uid is None or each.uid != _uid(suspicion) for each in benign_cancel.accounted(case))
     twice = ("who cancelled is recorded twice", 1.0 if len(cited) > 2 else 0.9)
     for ended, step in case.of(StepCancelled):
         if not step.reason:
@@ -121,11 +126,11 @@ def _cancelled(case: Case, now: Watermarks) -> Iterator[Finding]:
         suspicion,
         checklist,
         effect="cancelled",
-        summary=f"job {case.attempt.job} of {case.owner_id} was cancelled on the request of somebody else{OF_SEVERAL * (len(firsts) > 1)}",
+        summary=f"job {case.attempt.job} of {case.owner_id} was cancelled on the request of somebody else{OF_SEVERAL * of_several}",
         cited=cited,
-        parts=(("request before the end", 0.97), ("whose request it was is not told", 0.5) if len(firsts) > 1 else twice),
+        parts=(("request before the end", 0.97), ("whose request it was is not told", 0.5) if of_several else twice),
         closes_at=suspicion.effect_time + case.site.grace_ms,
-        several_actors=len(firsts) > 1 or bool(as_user),
+        several_actors=of_several or bool(as_user) or another,
         withheld=OWNER_TOO if len(before) < len(asked) else "",
     )
 
@@ -137,8 +142,8 @@ def _uid(suspicion: Suspicion) -> int | None:
 def _asked(case: Case, suspicion: Suspicion) -> list[Evidence]:
     """A request, the records of accounting that name who made it, and the commands by which."""
     said = [*evidence("cause", suspicion.cause, "request to cancel")]
-    for each in case.cancelled_by():
-        said += evidence("cause", each.event, "record of who cancelled") if each.uid == _uid(suspicion) else ()
+    for each in benign_cancel.accounted(case):
+        said += evidence("cause", each.event, "record of who cancelled") if benign_cancel.may_be(case, suspicion.cause, each) else ()
     return _with_commands(said, case, suspicion.actor, suspicion.cause.event_time)
 
 
@@ -231,7 +236,7 @@ def _with_commands(said: Sequence[Evidence], case: Case, actor: Identity | None,
 def _commands(case: Case, actor: Identity | None, at: int) -> list[Evidence]:
     """`scancel` runs of the same identity around the request."""
     cited: list[Evidence] = []
-    for event, run in case.of(ProcessRun):
+    for event, run in case.ran("scancel"):
         runner = actor_of(case.site.directory, event)
         if runner and actor and runner.id == actor.id and abs(event.event_time - at) <= COMMAND_MS:
             by = NO_LOGIN if event.source is Source.AUDITD and run.auid is None and run.uid else ""
@@ -247,7 +252,7 @@ def _as_user(case: Case, uid: int | None, actor: Identity | None, at: int) -> li
     if uid is None or actor is None or _commands(case, actor, at):
         return []
     cited: list[Evidence] = []
-    for event, run in case.of(ProcessRun):
+    for event, run in case.ran("scancel"):
         runner = actor_of(case.site.directory, event)
         if runner and runner.id != actor.id and run.auid is not None and run.uid == uid and abs(event.event_time - at) <= COMMAND_MS:
             cited += evidence("cause", event, f"command {run.exe or 'scancel'} on {event.host} under this account, from another's login")
@@ -255,26 +260,10 @@ def _as_user(case: Case, uid: int | None, actor: Identity | None, at: int) -> li
 
 
 def _refused(case: Case, now: Watermarks) -> Iterator[Finding]:
-    for identity, tries in sorted(benign_cancel.tries(case).items()):
-        actor = actor_of(case.site.directory, tries[0])
-        suspicion = Suspicion(actor, tries[0], tries[-1].event_time)
-        checklist = answered(OF_A_TRY, case, suspicion, now)
-        if any(item.answer is Checked.CONFIRMED for item in checklist):
-            continue
-        cited = [item for event in tries for item in evidence("cause", event, f"refused: {asked_for(event)}")]
-        cited += _commands(case, actor, tries[0].event_time)
-        slip = any(item.name == benign_cancel.mistyped_number.__name__ and item.answer is not Checked.EXCLUDED for item in checklist)
-        summary = f"somebody tried to cancel job {case.attempt.job} of {case.owner_id} and was refused"
-        yield raised(
-            META,
-            case,
-            suspicion,
-            checklist,
-            effect="cancel_refused",
-            anchor=case.site.directory.label("by", identity),
-            summary=f"{summary}; it may be a mistyped number" if slip else summary,
-            cited=cited,
-            parts=(("it was refused", 0.97),),
-            closes_at=suspicion.effect_time + case.site.grace_ms,
-            severity=Severity.MEDIUM,
-        )
+    def cite(tries: Sequence[Event]) -> Iterator[Evidence]:
+        for event in tries:
+            yield from evidence("cause", event, f"refused: {asked_for(event)}")
+        yield from _commands(case, actor_of(case.site.directory, tries[0]), tries[0].event_time)
+
+    made = benign_cancel.tries(case, to_change=False)
+    yield from refused(META, case, now, made, OF_A_TRY, effect="cancel_refused", tried_to="cancel", cite=cite)

@@ -5,22 +5,23 @@ In: all facts on one attempt.  Out: findings.  The controller writes what change
     _update_job: setting time_limit to 5 for JobId=7          @97.0
     _slurm_rpc_update_job: complete JobId=7 uid=5099           @97.1     took effect, by 5099
 
-A request that was refused is an attempt and is said to be one.  On Kubernetes a patch or update of the job's object says both.
+A request that was refused is an attempt and is said to be one, below the gate as long as a mistyped number looks the same.  On Kubernetes
+a patch or update of the job's object says both.
 """
 
 from collections.abc import Iterator, Sequence
 
-from pipeline.detect import benign, benign_kubernetes, workload
+from pipeline.detect import benign, benign_cancel, benign_kubernetes
 from pipeline.detect.benign import Suspicion
 from pipeline.detect.case import Case, evidence
 from pipeline.detect.detector import Hit, Meta, hit, raised, several
+from pipeline.detect.refusals import refused
 from pipeline.model.actor import actor_of, relation
 from pipeline.model.events import ControllerJob, Event, JobUpdate, KubernetesRequest
 from pipeline.model.finding import Checked, Evidence, Explanation, Finding, Severity
 from pipeline.model.source import Source
 from pipeline.stream.watermark import Watermarks
 
-CHANGES = frozenset({"patch", "update"})
 HARMLESS = frozenset({"comment", "admin_comment", "mail_user", "mail_type", "name", "wckey", "site_factor"})  # none changes what runs
 
 
@@ -34,20 +35,28 @@ def nothing_that_runs(case: Case, suspicion: Suspicion, now: Watermarks) -> Expl
     return Explanation(name, Checked.EXCLUDED, changes[0][0].record, f"{', '.join(sorted({body.change for _, body in changes}))} changed")
 
 
+OF_A_TRY = (
+    benign.owner_or_service,
+    benign.admin_ticket,
+    benign.root_without_login,
+    benign_kubernetes.controller_of_cluster,
+    nothing_that_runs,
+)
 META = Meta(
     id="p12_spec_changed",
-    version=3,
+    version=4,
     title="Job's specification changed by a non-owner",
     subject="job",
     severity=Severity.HIGH,
     attack=("T1565.001", "T1078", "AML.T0010"),
-    needs=(Source.SLURMCTLD, Source.JOBCOMP, Source.KUBERNETES_AUDIT),
+    needs=(Source.SLURMCTLD, Source.JOBCOMP, Source.AUDITD, Source.KUBERNETES_AUDIT),
     window_seconds="detect.spec_window_seconds",
-    benign=(benign.owner_or_service, benign.admin_ticket, benign_kubernetes.controller_of_cluster, nothing_that_runs),
-    required=("owner_or_service", "admin_ticket", "controller_of_cluster"),
+    benign=(*OF_A_TRY, benign_cancel.mistyped_number),
+    required=("owner_or_service", "admin_ticket", "controller_of_cluster", "mistyped_number"),
     blind_spots=(
         "An edit of the script that the job runs is a change of a file: P04; one of a configuration that it reads leaves no trace here.",
-        "An update through the owner's borrowed login looks like the owner: P17.",
+        "An update through the owner's borrowed login looks like the owner: P17; one by root's timer, whoever made that, like the system.",
+        "Refused tries are an alert from the third on, over ten minutes: who tries each of many jobs once stays below the gate.",
         "`scontrol suspend` leaves no uid in the controller's log at the default level.",
         "What a job asked for in the attempt before is another case: a requeue with another specification shows only through its update.",
     ),
@@ -59,22 +68,16 @@ META = Meta(
 def judge(case: Case, now: Watermarks) -> Iterator[Finding]:
     """One finding for the changes that took effect, and one per identity whose requests were refused."""
     done: list[Hit] = []
-    refused: dict[str, list[Hit]] = {}
-    for event in _requests(case):
+    for event in benign_cancel.updates(case):
         actor = actor_of(case.site.directory, event)
-        over = case.end is not None and event.event_time > case.end and not benign_kubernetes.lived_on(case)
-        if over or relation(actor, case.owner) == "owner":
+        if benign_cancel.is_refused(event) or relation(actor, case.owner) == "owner":
             continue
-        if (found := hit(META, case, Suspicion(actor, event, event.event_time, event.host), now)) is None:
-            continue
-        if _is_refused(event):
-            refused.setdefault(actor.id if actor else "", []).append(found)
-        else:
+        if (found := hit(META, case, Suspicion(actor, event, event.event_time, event.host), now)) is not None:
             done.append(found)
     if done:
         yield _changed(case, done)
-    for identity in sorted(refused):
-        yield _refused(case, identity, refused[identity])
+    made = benign_cancel.tries(case, to_change=True)
+    yield from refused(META, case, now, made, OF_A_TRY, effect="spec_change_refused", tried_to="change", cite=_cited)
 
 
 def _changed(case: Case, hits: Sequence[Hit]) -> Finding:
@@ -100,37 +103,8 @@ def _changed(case: Case, hits: Sequence[Hit]) -> Finding:
     )
 
 
-def _refused(case: Case, identity: str, hits: Sequence[Hit]) -> Finding:
-    suspicion, checklist = hits[0]
-    return raised(
-        META,
-        case,
-        suspicion,
-        checklist,
-        effect="spec_change_refused",
-        anchor=case.site.directory.label("by", identity),
-        summary=f"somebody tried to change job {case.attempt.job} of {case.owner_id} and was refused",
-        cited=[item for each, _ in hits for item in evidence("cause", each.cause, _said(each.cause))],
-        parts=(("it was refused", 0.97),),
-        closes_at=hits[-1].suspicion.effect_time + case.site.grace_ms,
-        severity=Severity.MEDIUM,
-    )
-
-
-def _requests(case: Case) -> Iterator[Event]:
-    """Requests to change the job, by time: those that say who asked."""
-    asked = [event for event, body in case.of(JobUpdate) if body.uid is not None]
-    # How many there are is asked of a subresource: none is an end.
-    told = (pair for granted in (True, False) for pair in case.kubernetes(*CHANGES, "scale", granted=granted))
-    asked += [event for event, body in told if body.verb in CHANGES and body.subresource in ("", "scale")]
-    yield from sorted(asked, key=lambda each: (each.event_time, each.id))
-
-
-def _is_refused(event: Event) -> bool:
-    body = event.body
-    if isinstance(body, KubernetesRequest):
-        return workload.refused(body)
-    return isinstance(body, JobUpdate) and body.refused
+def _cited(tries: Sequence[Event]) -> Iterator[Evidence]:
+    return (item for each in tries for item in evidence("cause", each, _said(each)))
 
 
 def _ended_by(ended: tuple[Event, ControllerJob] | None, suspicion: Suspicion) -> list[Evidence]:
@@ -153,4 +127,4 @@ def _said(event: Event) -> str:
     body = event.body
     if isinstance(body, KubernetesRequest):
         return f"{body.verb} of {body.resource} {body.name}"
-    return "update of the job completed" if not _is_refused(event) else "update of the job refused"
+    return "update of the job completed" if not benign_cancel.is_refused(event) else "update of the job refused"

@@ -50,7 +50,9 @@ CANCELS: dict[str, tuple[list[Event], list[tuple[str, int | None]]]] = {
     "accounting's uid": (
         [allocation(), job_end(90, state="CANCELLED", source=Source.SACCT, cancelled_by_uid=COLLEAGUE)], [("u099", COLLEAGUE)],
     ),
-    "accounting's name": ([allocation(), job_end(90, state="CANCELLED", source=Source.SACCT, cancelled_by="u099")], [("u099", None)]),
+    "accounting's name": ([allocation(), job_end(90, state="CANCELLED", source=Source.SACCT, cancelled_by="u099")], [("u099", COLLEAGUE)]),
+    "a name of nobody in the map": ([job_end(90, state="CANCELLED", source=Source.SACCT, cancelled_by="x777")], [("login:x777", None)]),
+    "root's name": ([job_end(90, state="CANCELLED", source=Source.SACCT, cancelled_by="root")], [("root", 0)]),
     "the requestor of PBS": (
         [allocation(), build.event(80, Source.JOBCOMP, JobUpdate(job=JOB, change="delete", value="u099@login-01"), job=JOB)],
         [("u099", None)],

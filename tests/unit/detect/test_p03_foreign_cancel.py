@@ -300,6 +300,13 @@ def test_which_signal_was_asked_for_nobody_says() -> None:
     assert answer(finding, "which_signal").answer is Checked.NOT_CHECKED
 
 
+@pytest.mark.parametrize("signal", ["TERM", "INT", "USR1"])
+def test_a_job_that_fails_behind_a_signal_is_told_whatever_it_was_for(signal: str) -> None:
+    """What cancels no job may still end its processes: the kernel's record of the command takes nothing away."""
+    (finding,) = judge(signalled(97, COLLEAGUE, "--signal", signal), cancel_request(98), end(state="FAILED"))
+    assert (finding.effect, finding.alert, finding.suspect) == ("signalled", False, "u099")
+
+
 @pytest.mark.parametrize("row", SILENT, ids=lambda row: row.name)
 def test_is_silent(row: Row) -> None:
     """Owner, missing effect, or somebody else's doing: nothing to say."""
@@ -542,6 +549,8 @@ OF_SEVERAL: dict[str, tuple[Sequence[Event], list[str]]] = {
     "two, and the owner before both": ([cancel_request(30, OWNER), ADMINS, cancel_request(98), end()], []),
     "the owner's was a mere signal": ([signalled(39, OWNER, USR1), cancel_request(40, OWNER), *COLLEAGUES], ["u099"]),
     "nobody's was more than a signal": ([signalled(39, ADMIN, USR1), ADMINS, end()], []),
+    "somebody's was for TERM, and no line tells more": ([signalled(39, OTHER, "--signal=TERM"), cancel_request(40, OTHER), end()], []),
+    "the other's was for INT": ([signalled(39, OTHER, "-s", "INT"), cancel_request(40, OTHER), *COLLEAGUES], ["u099"]),
     "nobody's was, and accounting names him": ([signalled(97, COLLEAGUE, USR1), cancel_request(98), end(), SACCT], ["u099"]),
     "the owner's behind it": ([scancel(96), cancel_request(97), cancel_request(99, OWNER), end()], [""]),
 }  # fmt: skip
@@ -552,6 +561,56 @@ def test_of_several_requests_nobody_knows_which_it_was(events: Sequence[Event], 
     """Unless accounting says, or a command line shows that the others' were for signals that cancel nothing."""
     found = judge(*events)
     assert [(each.actor, each.alert) for each in found] == [(actor, True) for actor in actors]
+
+
+def said(*, mapped: bool = True, **named: Any) -> list[tuple[str, bool, str, str]]:
+    """What is found where a colleague's request was seen, and accounting names somebody."""
+    site = build.site() if mapped else build.site(identities=())
+    found = build.judge(ID, *COLLEAGUES, end(source=Source.SACCT, **named), at=site)
+    return [(each.effect, each.alert, each.actor, each.suspect.removeprefix("login:").removeprefix("uid:")) for each in found]
+
+
+@pytest.mark.parametrize(
+    ("uid", "name", "found"),
+    [
+        (0, "root", []),
+        (OWNER, "u012", []),
+        (SERVICE, "svc", []),
+        (COLLEAGUE, "u099", [("cancelled", True, "u099", "u099")]),
+        (OTHER, "u098", [("cancelled", True, "", "u098")]),
+        (7777, "x777", [("cancelled", True, "", "7777")]),
+    ],
+)
+def test_accounting_ends_the_question_by_name_as_by_uid(uid: int, name: str, found: list[tuple[str, bool, str, str]]) -> None:
+    """`CANCELLED by 0` of sacct is `kill_request_user: root` of its JSON; a name that no map knows is nobody's who asked."""
+    assert said(cancelled_by_uid=uid) == found
+    assert said(cancelled_by=name) == [(*each, "x777" if suspect == "7777" else suspect) for *each, suspect in found]
+
+
+def test_without_a_map_a_name_may_be_of_whoever_asked() -> None:
+    """It is not known to be; the owner is known by his name in the same record, and root by its own."""
+    assert said(mapped=False, cancelled_by="u099") == [("cancelled", True, "", "")]
+    assert said(mapped=False, cancelled_by="u012") == said(mapped=False, cancelled_by="root") == []
+    assert said(mapped=False, cancelled_by_uid=COLLEAGUE) == [("cancelled", True, f"uid:{COLLEAGUE}", str(COLLEAGUE))]
+
+
+def test_records_of_accounting_that_contradict_each_other_name_nobody() -> None:
+    """Whichever was written first."""
+    for one, other in ((100, 101), (101, 100)):
+        told = [end(one, source=Source.SACCT, cancelled_by_uid=COLLEAGUE), end(other, source=Source.SACCT, cancelled_by="root")]
+        (finding,) = judge(*COLLEAGUES, *told)
+        assert (finding.alert, finding.actor, finding.suspect) == (True, "", "")
+
+
+@pytest.mark.parametrize("ticketed", [(0, 60), (60, 160)])
+def test_what_explains_one_request_of_somebody_explains_no_other_of_his(ticketed: tuple[float, float]) -> None:
+    """A ticket that covers the first or the last of two: either may be what ended the job, and the other is the cause."""
+    story = [cancel_request(40, ADMIN), cancel_request(98, ADMIN), end()]
+    (finding,) = build.judge(ID, *story, at=build.site(tickets=(ticket(*ticketed),)))
+    cause = story[1] if ticketed[1] == 60 else story[0]
+    assert (finding.alert, finding.cause_time, finding.suspect) == (True, cause.event_time, "adm1")
+    assert cause.id in {item.event_id for item in finding.evidence if item.role == "cause"}
+    assert build.judge(ID, *story, at=build.site(tickets=(ticket(0, 160),))) == []
 
 
 def test_the_requests_of_several_are_cited_and_none_of_them_is_suspected_until_accounting_names_one() -> None:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import pytest
 
-from pipeline.model.events import Event, JobUpdate, KubernetesRequest
+from pipeline.model.events import Event, JobUpdate, KubernetesRequest, ProcessRun
 from pipeline.model.finding import Checked, Finding, Severity
 from pipeline.model.source import Source
 from pipeline.settings import IdentitySettings
@@ -37,6 +37,12 @@ def patch(at: float = 98, user: str = "u099@example.org", code: int = 200, verb:
     return event(at, Source.KUBERNETES_AUDIT, body, job=JOB)
 
 
+def ran(at: float = 97, *arguments: str, uid: int = 0, login: int | None = None) -> Event:
+    """The kernel saw a command run that named the job."""
+    words = ("scontrol", *(arguments or ("update", f"JobId={JOB}", "TimeLimit=5")))
+    return event(at, Source.AUDITD, ProcessRun(round(at * 10), words, True, uid=uid, auid=login))
+
+
 def judge(*events: Event, **more: object) -> list[Finding]:
     return build.judge(ID, *events, **more)  # type: ignore[arg-type]
 
@@ -53,6 +59,11 @@ FIRING = [
     Row("a colleague shortens the limit", [setting(), complete()]),
     Row("what was set is not on record", [complete()]),
     Row("an admin without a ticket", [setting(), complete(uid=ADMIN)]),
+    Row("root, and no record shows how", [setting(), complete(uid=0)]),
+    Row("root by sudo, says the kernel", [ran(login=ADMIN), setting(), complete(uid=0)]),
+    Row("root's timer long before", [ran(67.999), setting(), complete(uid=0)]),
+    Row("root's timer that cancels", [build.scancel(97, 0), setting(), complete(uid=0)]),
+    Row("a colleague, beside root's timer", [ran(), setting(), complete()]),
     Row("a job that ended since", [setting(), complete(), job_end(300, "COMPLETED")]),
     Row("another user patches its object", [patch()]),
     Row("another user scales it to nothing", [patch(subresource="scale")]),
@@ -81,6 +92,8 @@ BOUNDARY = [
     Row("set in an earlier call", [setting(95, "comment"), complete(96, OWNER), complete(98)]),
 ]
 HARMLESS = [
+    Row("root_without_login: a timer of the site", [ran(), setting(), complete(uid=0)], ()),
+    Row("owner_or_service: a service that is refused", [complete(uid=SERVICE, refused=True)], ()),
     Row("owner_or_service: a service of the site", [setting(), complete(uid=SERVICE)], ()),
     Row("controller_of_cluster: an autoscaler", [patch(user="system:serviceaccount:kube-system:autoscaler")], ()),
     Row("nothing_that_runs: a comment", [setting(what="comment"), complete()], ()),
@@ -107,10 +120,34 @@ def test_admin_ticket_acquits() -> None:
     assert judge(*story, at=build.site(tickets=(ticket(0, 200, jobs=("8",)),)))[0].alert
 
 
-def test_a_request_that_was_refused_is_an_attempt() -> None:
-    """Medium, and said to be one."""
-    (finding,) = judge(complete(refused=True))
-    assert (finding.severity, finding.alert) == (Severity.MEDIUM, True)
+@pytest.mark.parametrize(
+    ("times", "alert"), [((50,), False), ((50, 55, 60), False), ((50, 650), False), ((50, 60, 649.999), False), ((50, 60, 650), True)]
+)
+@pytest.mark.parametrize("by_api", [False, True])
+def test_a_request_that_was_refused_is_an_attempt(times: Sequence[float], alert: bool, by_api: bool) -> None:
+    """By mistyped_number: medium, and below the gate of whoever was refused once, or a few times in a row."""
+    names = {"u012": "u012@example.org", "u099": "u099@example.org"}
+    people = [{"id": each.id, "uid": each.uid, "names": {"kubernetes": [names.get(each.id, each.id)]}} for each in build.IDENTITIES]
+    site = build.site(identities=tuple(IdentitySettings.model_validate(each) for each in people))
+    (finding,) = judge(*(patch(at, code=403) if by_api else complete(at, refused=True) for at in times), at=site)
+    assert (finding.effect, finding.severity, finding.alert) == ("spec_change_refused", Severity.MEDIUM, alert)
+    assert finding.gate == ("" if alert else "not checked: mistyped_number")
+    assert ("mistyped" in finding.summary) == (not alert)
+    assert len(finding.evidence) == len(times)
+
+
+def test_refused_cancels_are_no_tries_to_change_it() -> None:
+    """Each is told by the detector that it is for."""
+    (finding,) = judge(complete(50, refused=True), *(build.cancel_request(at, refused=True) for at in (300, 700)))
+    assert not finding.alert
+
+
+def test_a_ticket_of_one_refused_try_explains_no_other() -> None:
+    """What came under it counts for none, either."""
+    story = [complete(at, ADMIN, refused=True) for at in (40, 70, 80)]
+    (finding,) = judge(*story, at=build.site(tickets=(ticket(0, 60),)))
+    assert (len(finding.evidence), finding.cause_time) == (2, story[1].event_time)
+    assert judge(*story, at=build.site(tickets=(ticket(0, 160),))) == []
 
 
 def test_owner_or_service_is_not_checked_without_an_owner() -> None:

@@ -338,8 +338,21 @@ def test_a_cancel_command_is_told_to_the_jobs_that_it_names(arguments: tuple[str
     assert all(isinstance(each, Event) and isinstance(each.body, ProcessRun) for _, each in found)
 
 
+def test_an_update_command_is_told_to_the_job_that_it_names() -> None:
+    """Whose login was behind it, or that none was, is asked where somebody changed the job."""
+    parts = [
+        audit(97, "SYSCALL", syscall_name="execve", success="yes", uid="0", auid="4294967295"),
+        audit(97, "EXECVE", a0="scontrol", a1="update", a2="JobId=7", a3="TimeLimit=5"),
+    ]
+    ((name, told),) = told_to("jobs", run(facts(*parts)))
+    assert name == "7"
+    assert isinstance(told, Event)
+    assert isinstance(told.body, ProcessRun)
+    assert (told.body.uid, told.body.auid) == (0, None)
+
+
 def test_another_command_is_told_to_nobody() -> None:
-    """Only scancel names jobs."""
+    """Only scancel and scontrol name jobs."""
     parts = [
         audit(97, "SYSCALL", syscall_name="execve", success="yes", uid="5099", auid="5099"),
         audit(97, "EXECVE", a0="sbatch", a1="7"),

@@ -112,6 +112,7 @@ ROUTES: dict[str, tuple[AnyBody, Sequence[tuple[str, str]]]] = {
     "a command that slows GPUs": (ProcessRun(serial=0, arguments=("nvidia-smi", "-lgc", "210"), success=True), HOST_ONLY),
     "a question to a GPU": (ProcessRun(serial=0, arguments=("nvidia-smi", "-q"), success=True), []),
     "a cancel command": (ProcessRun(serial=0, arguments=("/usr/bin/scancel", "7", "8_1"), success=True), [("jobs", "7"), ("jobs", "8")]),
+    "an update command": (ProcessRun(serial=0, arguments=("scontrol", "update", "JobId=7"), success=True), [("jobs", "7")]),
     "a cancel command on a bastion": (SessionCommand(user="u099", command="scancel 7"), [("jobs", "7"), ("hosts", HOST)]),
     "sudo that stops a shipper": (PrivilegeUsed(user="u099", run_as="root", command="/bin/systemctl stop auditd"), HOST_ONLY),
     "sudo that kills by name": (PrivilegeUsed(user="u099", run_as="root", command="/usr/bin/pkill -9 python"), HOST_ONLY),

@@ -133,6 +133,28 @@ def test_jobs_of_a_cancel_command(arguments: tuple[str, ...], jobs: tuple[str, .
 
 
 @pytest.mark.parametrize(
+    ("command", "jobs"),
+    [
+        ("scontrol update JobId=7 TimeLimit=5", ("7",)),
+        ("/usr/bin/scontrol -Q update TimeLimit=5 job 7", ("7",)),
+        ("scontrol update jobid=7,8_3,9_[1,3] priority=0", ("7", "8", "9")),
+        ("scontrol hold 7 8+1", ("7", "8")),
+        ("scontrol release 7", ("7",)),
+        ("scontrol update NodeName=gpu-001 State=DOWN", ()),
+        ("scontrol update JobName=7 priority=0", ()),
+        ("scontrol show job 7", ()),
+        ("scontrol", ()),
+        ("scancel 7", ()),
+        ("", ()),
+    ],
+)
+def test_jobs_of_an_update_command(command: str, jobs: tuple[str, ...]) -> None:
+    """As scontrol takes its words; what it only shows is no change."""
+    assert watched.jobs_updated(command.split()) == jobs
+    assert watched.jobs_ordered(command.split()) == (jobs or watched.jobs_cancelled(command.split()))
+
+
+@pytest.mark.parametrize(
     ("command", "expected"),
     [
         ("scancel --signal=USR1 7", True),
@@ -143,9 +165,15 @@ def test_jobs_of_a_cancel_command(arguments: tuple[str, ...], jobs: tuple[str, .
         ("scancel --signal=STOP 7", True),
         ("scancel 7", False),
         ("scancel --signal=KILL 7", False),
-        ("scancel -s TERM 7", False),
+        ("scancel -s TERM 7", True),
+        ("scancel --signal=15 7", True),
+        ("scancel -s int 7", True),
+        ("scancel -s SIGQUIT 7", True),
+        ("scancel -s 64 7", True),
         ("scancel -s 9 7", False),
-        ("scancel -s INT 7", False),
+        ("scancel -s SIGKILL 7", False),
+        ("scancel -s 994 7", False),
+        ("scancel -s TERM -s KILL 7", False),
         ("scancel -s USR1 -s KILL 7", False),
         ("scancel -s", False),
         ("scancel --sibling=east 7", False),
