@@ -201,6 +201,32 @@ def test_one_login_of_several_about_which_sshd_was_heard_is_enough() -> None:
     assert not finding.alert
 
 
+@pytest.mark.parametrize(
+    ("doubtful", "clear", "asked"),
+    [
+        ([entered(60)], [entered(DAY), order(DAY + 60)], "nothing_done"),
+        ([login(0), login(60, key=FOREIGN)], [login(7 * DAY, key=FOREIGN)], "debugging_together"),
+    ],
+    ids=["looks, and later cancels", "beside the owner, and later alone"],
+)
+def test_a_doubt_about_one_of_several_does_not_hide_another(doubtful: list[Event], clear: list[Event], asked: str) -> None:
+    """Whichever came first; the record of the one that is not explained is cited, however many came before it."""
+    finding = only(*doubtful, *clear)
+    assert (finding.alert, build.answer(finding, asked).answer) == (True, Checked.EXCLUDED)
+    assert finding.cause_time == doubtful[-1].event_time
+    assert clear[0].record in {item.event_id for item in finding.evidence}
+    assert only(*clear, *doubtful) == finding
+    assert not only(*doubtful).alert
+
+
+def test_of_many_the_one_that_is_not_explained_is_cited() -> None:
+    """Somebody looks for an hour each day, and cancels on the last."""
+    looks = [entered(number * DAY) for number in range(30)]
+    finding = only(*looks, order(29 * DAY + 60))
+    assert finding.alert
+    assert looks[-1].record in {item.event_id for item in finding.evidence}
+
+
 def test_until_sshd_has_passed_the_hour_the_owner_may_still_come() -> None:
     """The finding is there at once, and an alert when nobody came."""
     for until, alert in ((HOUR + 59, False), (HOUR + 60, True)):
