@@ -195,7 +195,8 @@ class IdentityCase:
         )
         mine = [event for event in _in_order(events) if name.startswith(TEAM) or self._is_mine(event)]
         self.logins = _with(mine, Login)
-        self.orders = tuple(event for event in mine if isinstance(event.body, (KillRequest, JobUpdate, KubernetesRequest)))
+        orders = {event.id: event for event in mine if isinstance(event.body, (KillRequest, JobUpdate, KubernetesRequest))}
+        self.orders = tuple(orders.values())  # each once, though it may be the first of an hour and the last of ten minutes
         self.runs = tuple(Run(event, body) for event, body in _with(mine, JobRecord))
         self.touches = tuple(event for event in mine if isinstance(event.body, (FileTouched, ObjectAccess, ProcessRun)))
         self.entered = _with(mine, PrivilegeUsed)

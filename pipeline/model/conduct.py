@@ -5,6 +5,7 @@
     changes of user   by su and sudo, but to root: the first of ten minutes; root's, of a day    -> the account that was entered
     sessions          in which a bastion, or runuser, lets one in as another: likewise           -> the account that was entered
     orders            cancels, updates, requests that change something: the first of an hour    -> who gave them
+                      and the last of each ten minutes, since others may use his account later
     reads, writes     of diagnostics, of artefacts: the first of an hour in each folder         -> the team, else the person
 
 A site has millions of events and some hundred people, so what a person does over and over is folded by rank, which is commutative.  Facts
@@ -119,13 +120,21 @@ class Conduct:
     def _order(self, event: Event, body: KillRequest | JobUpdate) -> Sequence[Tell]:
         if body.uid is None:
             return ()
-        return self._first(account(self._directory, event), event, digest("order", type(body).__name__, event.event_time // HOUR_MS))
+        return self._ordered(account(self._directory, event), event, "order", type(body).__name__)
 
     def _request(self, event: Event, body: KubernetesRequest) -> Sequence[Tell]:
         if body.verb not in CHANGING or body.user.startswith("system:"):
             return ()
-        who = actor_of(self._directory, event)
-        return self._first(who, event, digest("request", body.verb, body.user, event.event_time // HOUR_MS))
+        return self._ordered(actor_of(self._directory, event), event, "request", body.verb, body.user)
+
+    def _ordered(self, who: Identity | None, event: Event, *what: str) -> Sequence[Tell]:
+        """The first of an hour, and the last of ten minutes: what its owner ordered before hides nothing that others order later."""
+        first = self._first(who, event, digest(*what, event.event_time // HOUR_MS))
+        if who is None or not first:
+            return ()
+        order = rank(max(event.event_time, 0), len(event.parts))
+        name = digest("last", *what, event.event_time // SPELL_MS) + event.mark
+        return (*first, Tell("identities", Fact(identity_case(event.cluster, who.id), name, order, encode_told(event))))
 
     def _entered(self, event: Event, body: PrivilegeUsed) -> Sequence[Tell]:
         return () if body.run_as == body.user else self._changed(event, body)

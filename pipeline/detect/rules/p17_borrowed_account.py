@@ -62,6 +62,7 @@ META = Meta(
         "A key that the identity map does not know is nobody's.",
         "Tokens, cookies and `kubectl exec` into somebody's notebook leave no login.",
         "An owner who was there himself, by a host whose own sshd was silent while others' were heard.",
+        "What somebody else orders minutes before the owner comes in and orders something, too: of ten minutes the last order is kept.",
         "Whom a bastion lets in under a name that the map does not know.",
         "An identity map that is late says that people are there who have left, or the other way round.",
     ),

@@ -96,6 +96,32 @@ def test_what_is_done_over_and_over_is_one_fact_of_a_span() -> None:
     assert login(0).id.encode() in next(iter(cases.of(case).values()))[1]
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_of_orders_the_first_of_an_hour_and_the_last_of_ten_minutes_are_told(seed: int) -> None:
+    """What its owner ordered in the same hour does not hide what others do with the account; a script's orders stay a few facts."""
+    orders = [order(number) for number in range(HOUR)]
+    random.Random(seed).shuffle(orders)
+    state, _ = step(build_state(settings(), Cases()), facts(*orders), now(2 * HOUR))
+    (index,) = state.indexes.values()
+    assert len(index.told) == 7
+    assert [each.event_time for each in index.case(state.site).orders] == [build.ms(at) for at in (0, *range(599, HOUR, 600))]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_an_order_of_the_owners_hides_none_that_another_gives_in_the_same_hour(seed: int) -> None:
+    """Both cancel within minutes; in any order of arrival."""
+    told = facts(order(60), entered(360), order(400))
+    random.Random(seed).shuffle(told)
+    found = bodies(step(build_state(settings(), Cases()), told, now(DAY))[1])
+    assert [orjson.loads(body)["alert"] for body in found.values()] == [True]
+
+
+def test_an_order_that_is_told_twice_is_one() -> None:
+    """The first of an hour, and the last of ten minutes."""
+    found = bodies(step(build_state(settings(), Cases()), facts(order(60, 5011)), now(DAY))[1])
+    assert ["once" in orjson.loads(body)["summary"] for body in found.values()] == [True]
+
+
 def test_steps_tell_the_host_how_fast_it_is_once_in_five_minutes() -> None:
     """Of the steps of a log the first of a span; the line behind it tells nothing new."""
     conduct = Conduct(settings().directory(), [])
