@@ -6,6 +6,7 @@
     sessions          in which a bastion, or runuser, lets one in as another: likewise           -> the account that was entered
     orders            cancels, updates, requests that change something: the first of an hour    -> who gave them
                       and the last of each ten minutes, since others may use his account later
+    commands          that ask for such under another's uid than the login's: of ten minutes    -> whose uid it is
     reads, writes     of diagnostics, of artefacts: the first of an hour in each folder         -> the team, else the person
 
 A site has millions of events and some hundred people, so what a person does over and over is folded by rank, which is commutative.  Facts
@@ -20,6 +21,7 @@ from typing import Any
 
 import msgspec
 
+from pipeline.model import watched
 from pipeline.model.actor import actor_of
 from pipeline.model.events import (
     Body,
@@ -83,7 +85,7 @@ class Conduct:
             KubernetesRequest: self._request,
             ObjectAccess: self._touched,
             FileTouched: self._touched,
-            ProcessRun: self._read,
+            ProcessRun: self._ran,
             PrivilegeUsed: self._entered,
             SessionChanged: self._session,
             Iteration: self._pace,
@@ -163,6 +165,12 @@ class Conduct:
         own = isinstance(body, FileTouched) and body.file_uid is not None and body.file_uid in (body.auid, body.uid)
         return self._to_team(event, "read" if folder.kind == DIAGNOSTICS else "own" if own else "written", folder.path)
 
+    def _ran(self, event: Event, body: ProcessRun) -> Sequence[Tell]:
+        read = self._read(event, body)
+        if not for_another(body):
+            return read
+        return (*read, *self._first(account(self._directory, event), event, digest("asked", event.event_time // SPELL_MS, body.auid or 0)))
+
     def _read(self, event: Event, body: ProcessRun) -> Sequence[Tell]:
         """A command that was given a file of the diagnostics: most audit rules record commands, few record reading."""
         if not self._diagnostics or not body.success:
@@ -216,7 +224,7 @@ def account(directory: Directory, event: Event) -> Identity | None:
         uid, login = None, body.run_as
     elif isinstance(body, JobRecord):
         uid, login, at = body.owner_uid, body.owner, at if body.submit is None else body.submit
-    elif isinstance(body, (KillRequest, JobUpdate)):
+    elif isinstance(body, (KillRequest, JobUpdate)) or (isinstance(body, ProcessRun) and for_another(body)):
         uid, login = body.uid, ""
     else:
         return actor_of(directory, event)
@@ -228,6 +236,11 @@ def account(directory: Directory, event: Event) -> Identity | None:
     if who is not None and _unknown(who):
         return directory.former(uid, login, at) or who
     return who
+
+
+def for_another(body: ProcessRun) -> bool:
+    """Did somebody else's login ask a scheduler for something under this uid?  The kernel keeps the login over su and sudo."""
+    return bool(body.success and body.uid and body.auid and body.uid != body.auid) and watched.asks_scheduler(body.arguments)
 
 
 def _unknown(who: Identity) -> bool:

@@ -71,6 +71,12 @@ _AUDITCTL_FLAGS = frozenset("hicslDvt")  # options without a value
 _KNOBS = ("/sys/fs/cgroup/", "/sys/devices/", "/sys/bus/pci/", "/sys/class/net/", "/sys/block/", "/proc/sys/", "/proc/irq/")
 _SERVICE = frozenset({"stop", "disable", "mask", "kill", "freeze", "thaw", "restart", "reload", "set-property"})
 _ENDING = frozenset({"kill", "pkill", "killall", "skill", "scancel", "scontrol", "bkill", "qdel", "kubectl"})
+# By which a scheduler, or a cluster, is asked to end or change something; none: whatever it is given.
+_ASKING = {
+    "scancel": (), "bkill": (), "qdel": (),
+    "scontrol": ("update", "hold", "uhold", "release", "requeue", "requeuehold", "suspend", "resume"),
+    "kubectl": ("delete", "patch", "replace", "apply", "edit", "scale", "create"),
+}  # fmt: skip
 _CLEARING = frozenset({"rm", "truncate", "shred", "unlink", "logrotate", "mv", "tee", "sed", "wevtutil"})
 _OVERWRITING = frozenset({"cp", "install", "ln"})  # what they name last
 _REDIRECTED = re.compile(r"(?<!>)>(?!>)[|&]?\s*([^\s;|&<>]+)")
@@ -251,6 +257,13 @@ def jobs_cancelled(arguments: Sequence[str]) -> tuple[str, ...]:
         return ()
     ids = (argument.split(".")[0].split("_")[0] for argument in arguments[1:JOBS_MAX])
     return tuple(dict.fromkeys(job for job in ids if job.isascii() and job.isdigit() and len(job) <= 20))
+
+
+def asks_scheduler(arguments: Sequence[str]) -> bool:
+    """Does a command ask a scheduler, or a cluster, to end or to change something: `scancel 7`, `scontrol hold 7`?"""
+    words = bare(arguments)
+    verbs = _ASKING.get(posixpath.basename(words[0])) if words else None
+    return verbs is not None and (not verbs or not {*verbs}.isdisjoint(words[1:ARGUMENTS_MAX]))
 
 
 def signals_only(arguments: Sequence[str]) -> bool:

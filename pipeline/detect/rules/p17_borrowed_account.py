@@ -18,7 +18,7 @@ from pipeline.detect.case import evidence
 from pipeline.detect.detector import CITED_MAX, Hit, Meta, explained, raised
 from pipeline.detect.subjects import IdentityCase
 from pipeline.model.conduct import BASTIONS
-from pipeline.model.events import Event, JobRecord, Login, PrivilegeUsed
+from pipeline.model.events import Event, JobRecord, Login, PrivilegeUsed, ProcessRun
 from pipeline.model.finding import Evidence, Finding, Severity
 from pipeline.model.instants import DAY_MS
 from pipeline.model.source import Source
@@ -62,6 +62,8 @@ META = Meta(
         "A key that the identity map does not know is nobody's.",
         "Tokens, cookies and `kubectl exec` into somebody's notebook leave no login.",
         "An owner who was there himself, by a host whose own sshd was silent while others' were heard.",
+        "What others order as an owner who had logged in within half a day is below the gate unless auditd tells whose login it came from.",
+        "An owner who logged in longer ago, or on another way than by ssh, may be there all the same.",
         "What somebody else orders minutes before the owner comes in and orders something, too: of ten minutes the last order is kept.",
         "Whom a bastion lets in under a name that the map does not know.",
         "An identity map that is late says that people are there who have left, or the other way round.",
@@ -188,7 +190,7 @@ def _entered(case: IdentityCase, now: Watermarks) -> Iterator[Finding]:
         entered = {hit.actor.id for hit, _ in hits if hit.actor is not None and hit.actor.role not in ("root", "daemon")}
         cited = [item for hit, _ in _shown(hits) for item in evidence("cause", hit.cause, _said(hit.cause))]
         for hit, _ in _shown(hits):
-            for order in benign_people.orders_behind(case, hit.cause.event_time):
+            for order in [*benign_people.asked_by(case, hit), *benign_people.orders_behind(case, hit.cause.event_time)]:
                 cited += evidence("effect", order, _said(order))
         yield _finding(
             case,
@@ -252,4 +254,6 @@ def _said(event: Event) -> str:
         return f"login by {body.method} from {body.address}"
     if isinstance(body, PrivilegeUsed):
         return f"{body.means} to the account's user"
+    if isinstance(body, ProcessRun):
+        return "such a request under its uid, from the login of somebody else"
     return "job submitted" if isinstance(body, JobRecord) else "request to the scheduler or the cluster"

@@ -19,7 +19,22 @@ from pipeline.settings import IdentitySettings, Role
 from pipeline.stream.watermark import Watermarks, bucket_of
 from tests import build
 from tests.build import BUCKET_MS, CLUSTER, DAY, ms
-from tests.build_subjects import ABROAD, FOREIGN, HOME, HOUR, KEY, PEOPLE, entered, identity_case, judge_identity, login, order, run, site
+from tests.build_subjects import (
+    ABROAD,
+    FOREIGN,
+    HOME,
+    HOUR,
+    KEY,
+    PEOPLE,
+    asked,
+    entered,
+    identity_case,
+    judge_identity,
+    login,
+    order,
+    run,
+    site,
+)
 
 ID = "p17_borrowed_account"
 LEFT_UID = 5011
@@ -271,6 +286,76 @@ def test_an_account_that_several_people_used_is_closed_to_them_all() -> None:
 def test_support_and_nothing_done_stay_below_the_gate(told: list[Event], alert: bool) -> None:
     """An admin who helps, somebody who only looks, and what the owner orders behind a login of the own are not an alert."""
     assert {each.alert for each in judge_identity(ID, "u012", *told) if each.effect == "entered_by_other"} == {alert}
+
+
+@pytest.mark.parametrize(
+    ("told", "alert"),
+    [
+        ([login(-600), entered(60), order(120)], False),
+        ([login(60), entered(60), order(120)], False),
+        ([login(60 - 12 * HOUR), entered(60), order(120)], False),
+        ([login(60 - 12 * HOUR - 0.001), entered(60), order(120)], True),
+        ([login(-600, key=FOREIGN), entered(60), order(120)], True),
+        ([login(-600), entered(60), order(120), asked(119)], True),
+        ([login(-600), entered(60), asked(119)], True),
+        ([login(-600), entered(60), order(120), asked(119, by=build.OTHER)], False),
+        ([login(-600), entered(60), order(120), asked(-60)], False),
+        ([login(-600), entered(60), order(120), asked(119, "scontrol", "show", "job", "7")], False),
+    ],
+    ids=[
+        "minutes before",
+        "at the same moment",
+        "in the morning",
+        "a moment earlier",
+        "somebody else's key",
+        "the kernel tells whose cancel it was",
+        "and the scheduler is silent",
+        "whose cancel it was, of a third",
+        "before he entered",
+        "that he looked",
+    ],
+)
+def test_what_was_ordered_may_be_the_owners_who_had_logged_in(told: list[Event], alert: bool) -> None:
+    """He may still be there, beside who became his user; only the kernel tells whose login an order came from."""
+    (finding,) = (each for each in judge_identity(ID, "u012", *told) if each.effect == "entered_by_other")
+    assert (finding.alert, build.answer(finding, "nothing_done").answer is Checked.EXCLUDED) == (alert, alert)
+
+
+def test_auditd_would_tell_whose_order_it_was() -> None:
+    """Where the owner had logged in, and no kernel was heard."""
+    story = [login(-600), entered(60), order(120)]
+    for silent, missing in (([], ()), ([Source.AUDITD], ("auditd",))):
+        (finding,) = judge_identity(ID, "u012", *story, silent=silent)
+        assert build.answer(finding, "nothing_done").missing == missing
+
+
+def heard(*spans: tuple[float, float], until: float = 10 * DAY) -> Watermarks:
+    """When sshd was, to the bucket; it has passed `until`."""
+    told = frozenset(at for start, end in spans for at in range(bucket_of(ms(start), BUCKET_MS), ms(end) + 1, BUCKET_MS))
+    return Watermarks({(CLUSTER, Source.SSHD): (ms(until), ms(until))}, {(CLUSTER, Source.SSHD): told}, BUCKET_MS)
+
+
+@pytest.mark.parametrize(
+    ("now", "missing"),
+    [
+        (heard((-DAY, DAY)), ()),
+        (heard((-12 * HOUR, HOUR)), ()),
+        (heard((-10 * HOUR, DAY)), ("sshd",)),
+        (heard((-DAY, -6 * HOUR), (-4 * HOUR, DAY)), ("sshd",)),
+        (heard((-DAY, -6 * HOUR), (-5.5 * HOUR, DAY)), ()),
+        (heard((-DAY, DAY), until=119), ("sshd",)),
+        (heard((-DAY, DAY), until=120), ()),
+    ],
+    ids=["throughout", "half a day", "not in the morning", "but for two hours", "but for minutes", "not yet", "just"],
+)
+def test_that_the_owner_had_not_logged_in_only_sshd_tells(now: Watermarks, missing: tuple[str, ...]) -> None:
+    """For half a day before until the order; else it waits below the gate."""
+    (detector,) = [each for each in registry("identity") if each.meta.id == ID]
+    (finding,) = detector.judge(identity_case("u012", entered(60), order(120)), now)
+    assert build.answer(finding, "nothing_done").missing == missing
+    assert finding.alert is (not missing)
+    (finding,) = detector.judge(identity_case("u012", entered(60), order(120), asked(119)), now)
+    assert finding.alert
 
 
 def test_a_corrected_map_takes_events_away() -> None:

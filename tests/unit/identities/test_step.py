@@ -23,7 +23,25 @@ from pipeline.settings import Settings
 from pipeline.stream.cases import Cases
 from tests import build
 from tests.build import COLLEAGUE, DAY, OTHER
-from tests.build_subjects import ABROAD, FOREIGN, HOUR, KEY, LEFT, OFFICE, PEOPLE, ROOTS, entered, login, now, order, read, run, sudo, wrote
+from tests.build_subjects import (
+    ABROAD,
+    FOREIGN,
+    HOUR,
+    KEY,
+    LEFT,
+    OFFICE,
+    PEOPLE,
+    ROOTS,
+    asked,
+    entered,
+    login,
+    now,
+    order,
+    read,
+    run,
+    sudo,
+    wrote,
+)
 
 
 def settings(**changes: Any) -> Settings:
@@ -69,6 +87,9 @@ TOLD: dict[str, tuple[Event, set[str]]] = {
     "a job from before the last day": (run(-60, -30, 500, owner=5011), {"u011"}),
     "an order: who gave it": (order(0, COLLEAGUE), {"u099"}),
     "su: whose user was entered": (entered(0), {"u012"}),
+    "a request under another's uid: whose it is": (asked(0), {"u012"}),
+    "another command under it: nobody": (asked(0, "scontrol", "show", "job", "7"), set()),
+    "a request under the own uid: nobody, the scheduler tells it": (asked(0, by=build.OWNER), set()),
     "sudo to root: nobody, the host is told": (sudo(0, "/usr/bin/nvidia-smi -pl 200"), set()),
     "a page that was read: the team": (read(0), {"team:blue"}),
     "a write of an artefact: the team": (wrote(0), {"team:blue"}),
