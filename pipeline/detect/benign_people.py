@@ -291,7 +291,7 @@ def roaming(case: IdentityCase, suspicion: Suspicion, now: Watermarks) -> Explan
     return Explanation(name, Checked.EXCLUDED, suspicion.cause.record, "from no network that the settings call roaming")
 
 
-def usual_network(case: IdentityCase, suspicion: Suspicion, now: Watermarks) -> Explanation:  # noqa: ARG001
+def usual_network(case: IdentityCase, suspicion: Suspicion, now: Watermarks) -> Explanation:
     """The account came from there on another day, too; or nobody knows it long enough to say."""
     name, cause = "usual_network", suspicion.cause
     address = getattr(cause.body, "address", "")
@@ -303,6 +303,8 @@ def usual_network(case: IdentityCase, suspicion: Suspicion, now: Watermarks) -> 
             return Explanation(name, Checked.CONFIRMED, event.record, "it came from this network before")
     if is_private(address):
         return Explanation(name, Checked.NOT_CHECKED, note="an address of a private network may be another host of the site")
+    if missing := case.missing_over(now, Source.SSHD, case.logins[0][0].event_time, cause.event_time):
+        return Explanation(name, Checked.NOT_CHECKED, missing=missing)
     return Explanation(name, Checked.EXCLUDED, cause.record, "a network from which the account never came before")
 
 

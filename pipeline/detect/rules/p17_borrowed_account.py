@@ -61,7 +61,7 @@ META = Meta(
         "A key that was copied, or an agent that was forwarded, looks like its owner.",
         "A key that the identity map does not know is nobody's.",
         "Tokens, cookies and `kubectl exec` into somebody's notebook leave no login.",
-        "An owner who was there himself, by a host whose own sshd was silent while others' were heard.",
+        "An owner who was there himself, or came from a network before, by a host whose own sshd was silent while others' were heard.",
         "What others order as an owner who had logged in within half a day is below the gate unless auditd tells whose login it came from.",
         "An owner who logged in longer ago, or on another way than by ssh, may be there all the same.",
         "What somebody else orders minutes before the owner comes in and orders something, too: of ten minutes the last order is kept.",

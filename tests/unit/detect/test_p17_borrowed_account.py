@@ -130,6 +130,12 @@ def only(*events: Event, account: str = "u012", **settings: object) -> Finding:
     return finding
 
 
+def heard(*spans: tuple[float, float], until: float = 10 * DAY) -> Watermarks:
+    """When sshd was, to the bucket; it has passed `until`."""
+    told = frozenset(at for start, end in spans for at in range(bucket_of(ms(start), BUCKET_MS), ms(end) + 1, BUCKET_MS))
+    return Watermarks({(CLUSTER, Source.SSHD): (ms(until), ms(until))}, {(CLUSTER, Source.SSHD): told}, BUCKET_MS)
+
+
 def test_a_key_of_somebody_else_is_an_alert() -> None:
     """The map says whose it is, and nothing explains it."""
     finding = only(login(60, key=FOREIGN))
@@ -185,6 +191,29 @@ def test_two_places_are_an_alert_only_where_roaming_networks_are_known() -> None
     windows = site().windows.model_copy(update={"roaming_networks": ("10.21.",)})
     assert not only(*story).alert
     assert only(*story, detect=windows).alert
+
+
+@pytest.mark.parametrize(
+    ("spans", "missing"),
+    [
+        ([(-DAY, 6 * DAY)], ()),
+        ([(0, 6 * DAY)], ()),
+        ([(-DAY, 1.5 * DAY), (3.5 * DAY, 6 * DAY)], ("sshd",)),
+        ([(-DAY, 2 * DAY), (2 * DAY + 9 * HOUR, 6 * DAY)], ("sshd",)),
+        ([(-DAY, 2 * DAY), (2 * DAY + 5 * HOUR, 6 * DAY)], ()),
+        ([(number * HOUR, number * HOUR) for number in range(6 * 24)], ()),
+        ([(-DAY, 4.5 * DAY)], ("sshd",)),
+    ],
+    ids=["throughout", "since it is known", "not for two days", "not for a night", "not for some hours", "once an hour", "not of late"],
+)
+def test_that_it_never_came_from_there_only_sshd_tells(spans: list[tuple[float, float]], missing: tuple[str, ...]) -> None:
+    """Of a twentieth of the days that the account is known it need not tell: an outage makes a doubt, and not for ever."""
+    (detector,) = [each for each in registry("identity") if each.meta.id == ID]
+    story = [*DAYS, login(NOW), login(NOW + 600, address=ABROAD)]
+    windows = site().windows.model_copy(update={"roaming_networks": ("10.99.",)})
+    (finding,) = detector.judge(identity_case("u012", *story, at=site(detect=windows)), heard(*spans))
+    assert build.answer(finding, "usual_network").missing == missing
+    assert finding.alert is (not missing)
 
 
 def test_debugging_together_stays_below_the_gate() -> None:
@@ -327,12 +356,6 @@ def test_auditd_would_tell_whose_order_it_was() -> None:
     for silent, missing in (([], ()), ([Source.AUDITD], ("auditd",))):
         (finding,) = judge_identity(ID, "u012", *story, silent=silent)
         assert build.answer(finding, "nothing_done").missing == missing
-
-
-def heard(*spans: tuple[float, float], until: float = 10 * DAY) -> Watermarks:
-    """When sshd was, to the bucket; it has passed `until`."""
-    told = frozenset(at for start, end in spans for at in range(bucket_of(ms(start), BUCKET_MS), ms(end) + 1, BUCKET_MS))
-    return Watermarks({(CLUSTER, Source.SSHD): (ms(until), ms(until))}, {(CLUSTER, Source.SSHD): told}, BUCKET_MS)
 
 
 @pytest.mark.parametrize(
