@@ -187,6 +187,12 @@ def displaced(at: float, victim: str, by: str, submit: float, start: float, uid:
     return Displaced(attempt(victim, at - HOUR, at - 2 * HOUR), uid, attempt(by, start, submit), ended)
 
 
+def asked(at: float, *words: str, by: int = COLLEAGUE, uid: int = OWNER) -> Event:
+    """A command under somebody's uid, from the login of `by`, as the kernel's audit tells it; a cancel unless told otherwise."""
+    body = ProcessRun(serial=round(at * 10), arguments=words or ("scancel", "7"), success=True, uid=uid, auid=by)
+    return event(at, Source.AUDITD, body, host=LOGIN_HOST)
+
+
 def read(at: float, by: int = COLLEAGUE, page: str = "/ops/inc-1.md") -> Event:
     """Somebody reads a page of the diagnostics."""
     body = ProcessRun(serial=round(at * 10), arguments=("less", page), success=True, uid=by, auid=by)

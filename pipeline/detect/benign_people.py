@@ -13,7 +13,7 @@ from pipeline.model.actor import actor_of, key_of
 from pipeline.model.events import AuditRecord, Event, JobRecord, KernelLine, Login, ProcessRun, Xid
 from pipeline.model.finding import Checked, Explanation
 from pipeline.model.identity import KEY, Identity
-from pipeline.model.instants import DAY_MS
+from pipeline.model.instants import DAY_MS, HOUR_MS
 from pipeline.model.networks import is_in
 from pipeline.model.source import PER_HOST, Source
 from pipeline.settings import allowed
@@ -23,6 +23,7 @@ SAME_ACT_MS = 60_000  # what sudo and the kernel tell of one command
 PUT_BACK_MS = 180_000  # a package upgrade stops an agent and starts it again
 REBOOT_BEFORE_MS, REBOOT_AFTER_MS = 300_000, 900_000
 PRESENT_MS = 3_600_000
+SESSION_MS = 12 * HOUR_MS  # who logged in may work on for a day; no record that is kept tells when a session ended
 LEMON_XIDS = 2
 OF_ROOTS = ", says the node's log, which root there can write"
 KNOWN_DAYS = 3
@@ -290,7 +291,7 @@ def roaming(case: IdentityCase, suspicion: Suspicion, now: Watermarks) -> Explan
     return Explanation(name, Checked.EXCLUDED, suspicion.cause.record, "from no network that the settings call roaming")
 
 
-def usual_network(case: IdentityCase, suspicion: Suspicion, now: Watermarks) -> Explanation:  # noqa: ARG001
+def usual_network(case: IdentityCase, suspicion: Suspicion, now: Watermarks) -> Explanation:
     """The account came from there on another day, too; or nobody knows it long enough to say."""
     name, cause = "usual_network", suspicion.cause
     address = getattr(cause.body, "address", "")
@@ -302,6 +303,8 @@ def usual_network(case: IdentityCase, suspicion: Suspicion, now: Watermarks) -> 
             return Explanation(name, Checked.CONFIRMED, event.record, "it came from this network before")
     if is_private(address):
         return Explanation(name, Checked.NOT_CHECKED, note="an address of a private network may be another host of the site")
+    if missing := case.missing_over(now, Source.SSHD, case.logins[0][0].event_time, cause.event_time):
+        return Explanation(name, Checked.NOT_CHECKED, missing=missing)
     return Explanation(name, Checked.EXCLUDED, cause.record, "a network from which the account never came before")
 
 
@@ -313,13 +316,32 @@ def support(case: IdentityCase, suspicion: Suspicion, now: Watermarks) -> Explan
     return Explanation(name, Checked.EXCLUDED, suspicion.cause.record, "not an admin")
 
 
-def nothing_done(case: IdentityCase, suspicion: Suspicion, now: Watermarks) -> Explanation:  # noqa: ARG001
-    """Nothing was ordered in the account's name: somebody looked at something together with its owner."""
-    name = "nothing_done"
-    orders = orders_behind(case, suspicion.cause.event_time)
-    if orders:
-        return Explanation(name, Checked.EXCLUDED, orders[0].record, "a request in the account's name came behind it")
-    return Explanation(name, Checked.NOT_CHECKED, note="no request in the account's name is known behind it")
+def nothing_done(case: IdentityCase, suspicion: Suspicion, now: Watermarks) -> Explanation:
+    """Nothing was ordered in the account's name, or by its owner, who was logged in: somebody looked at something together with him.
+
+    A scheduler tells the account alone.  The kernel tells from whose login a command came: then it was not the owner.
+    """
+    name, time = "nothing_done", suspicion.cause.event_time
+    if certain := asked_by(case, suspicion):
+        return Explanation(name, Checked.EXCLUDED, certain[0].record, "a request in the account's name, by who had become its user")
+    if not (orders := orders_behind(case, time)):
+        return Explanation(name, Checked.NOT_CHECKED, note="no request in the account's name is known behind it")
+    since, until = time - SESSION_MS, orders[0].event_time
+    own = [event for event, login in case.logins if since <= event.event_time <= time and not borrowed(case, event, login)]
+    if own:
+        untold = case.missing(now, Source.AUDITD, time, until)
+        return Explanation(name, Checked.NOT_CHECKED, own[-1].record, "its owner had logged in, and may have asked for it", untold)
+    if missing := case.missing_over(now, Source.SSHD, since, until):
+        return Explanation(name, Checked.NOT_CHECKED, missing=missing)
+    return Explanation(name, Checked.EXCLUDED, orders[0].record, "a request in the account's name came behind it")
+
+
+def asked_by(case: IdentityCase, suspicion: Suspicion) -> list[Event]:
+    """What who became the account's user asked for in its name within the hour, as the kernel tells: anybody can write a line of sudo."""
+    who, time = suspicion.actor, suspicion.cause.event_time
+    asked = [event for event in case.asked_by_others if time <= event.event_time <= time + PRESENT_MS]
+    hands = [(event, actor_of(case.site.directory, event)) for event in asked]
+    return [event for event, hand in hands if who is not None and hand is not None and hand.id == who.id]
 
 
 def orders_behind(case: IdentityCase, time: int) -> list[Event]:

@@ -13,7 +13,7 @@ import msgspec
 
 from pipeline.detect.case import Site
 from pipeline.model.actor import actor_of
-from pipeline.model.conduct import TEAM, account
+from pipeline.model.conduct import TEAM, account, for_another
 from pipeline.model.events import (
     Body,
     Event,
@@ -33,6 +33,8 @@ from pipeline.model.identity import Identity
 from pipeline.model.source import Source
 from pipeline.model.told import Attempt, Displaced, Worked
 from pipeline.stream.watermark import Watermarks, bucket_of
+
+SILENT_SHARE_MAX = 0.05
 
 AnyBodyType = TypeVar("AnyBodyType", bound=Body)
 
@@ -195,9 +197,13 @@ class IdentityCase:
         )
         mine = [event for event in _in_order(events) if name.startswith(TEAM) or self._is_mine(event)]
         self.logins = _with(mine, Login)
-        self.orders = tuple(event for event in mine if isinstance(event.body, (KillRequest, JobUpdate, KubernetesRequest)))
+        orders = {event.id: event for event in mine if isinstance(event.body, (KillRequest, JobUpdate, KubernetesRequest))}
+        self.orders = tuple(orders.values())  # each once, though it may be the first of an hour and the last of ten minutes
         self.runs = tuple(Run(event, body) for event, body in _with(mine, JobRecord))
-        self.touches = tuple(event for event in mine if isinstance(event.body, (FileTouched, ObjectAccess, ProcessRun)))
+        runs = _with(mine, ProcessRun)
+        self.asked_by_others = tuple(event for event, body in runs if for_another(body))
+        read = {event.id for event, body in runs if not for_another(body)}
+        self.touches = tuple(event for event in mine if isinstance(event.body, (FileTouched, ObjectAccess)) or event.id in read)
         self.entered = _with(mine, PrivilegeUsed)
         displaced = (each for each in others if isinstance(each, Displaced))
         self.displaced = tuple(sorted(displaced, key=lambda each: (each.waited, felt_at(each), each.victim, each.by)))
@@ -236,6 +242,18 @@ class IdentityCase:
         before = now.heard_within(self.cluster, source, bucket_of(max(start - gap, 0), width), start)
         behind = now.heard_within(self.cluster, source, bucket_of(end, width), end + gap)
         return () if before and behind and now.passed(self.cluster, source, end) else (str(source),)
+
+    def missing_over(self, now: Watermarks, source: Source, start: int, end: int) -> tuple[str, ...]:
+        """The source, where it was silent for more than a twentieth of [start, end], or has not passed the end.
+
+        An hour without a word from any host (`coverage_gap_seconds`) is silence, and minutes are none.  What is looked for may lie in any
+        hour alike: the less of them are unknown, the less likely it lay there, and an outage that was long ago weighs less and less.
+        """
+        width = self.site.bucket_ms
+        spell = max(self.site.windows.coverage_gap_seconds * 1000, width)
+        spells = range(bucket_of(start, width), end + 1, spell)
+        silent = sum(not now.heard_within(self.cluster, source, at, at + spell - 1) for at in spells)
+        return () if silent <= len(spells) * SILENT_SHARE_MAX and now.passed(self.cluster, source, end) else (str(source),)
 
 
 def _in_order(events: Iterable[Event]) -> tuple[Event, ...]:

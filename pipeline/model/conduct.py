@@ -5,6 +5,8 @@
     changes of user   by su and sudo, but to root: the first of ten minutes; root's, of a day    -> the account that was entered
     sessions          in which a bastion, or runuser, lets one in as another: likewise           -> the account that was entered
     orders            cancels, updates, requests that change something: the first of an hour    -> who gave them
+                      and the last of each ten minutes, since others may use his account later
+    commands          that ask for such under another's uid than the login's: of ten minutes    -> whose uid it is
     reads, writes     of diagnostics, of artefacts: the first of an hour in each folder         -> the team, else the person
 
 A site has millions of events and some hundred people, so what a person does over and over is folded by rank, which is commutative.  Facts
@@ -19,6 +21,7 @@ from typing import Any
 
 import msgspec
 
+from pipeline.model import watched
 from pipeline.model.actor import actor_of
 from pipeline.model.events import (
     Body,
@@ -82,7 +85,7 @@ class Conduct:
             KubernetesRequest: self._request,
             ObjectAccess: self._touched,
             FileTouched: self._touched,
-            ProcessRun: self._read,
+            ProcessRun: self._ran,
             PrivilegeUsed: self._entered,
             SessionChanged: self._session,
             Iteration: self._pace,
@@ -119,13 +122,21 @@ class Conduct:
     def _order(self, event: Event, body: KillRequest | JobUpdate) -> Sequence[Tell]:
         if body.uid is None:
             return ()
-        return self._first(account(self._directory, event), event, digest("order", type(body).__name__, event.event_time // HOUR_MS))
+        return self._ordered(account(self._directory, event), event, "order", type(body).__name__)
 
     def _request(self, event: Event, body: KubernetesRequest) -> Sequence[Tell]:
         if body.verb not in CHANGING or body.user.startswith("system:"):
             return ()
-        who = actor_of(self._directory, event)
-        return self._first(who, event, digest("request", body.verb, body.user, event.event_time // HOUR_MS))
+        return self._ordered(actor_of(self._directory, event), event, "request", body.verb, body.user)
+
+    def _ordered(self, who: Identity | None, event: Event, *what: str) -> Sequence[Tell]:
+        """The first of an hour, and the last of ten minutes: what its owner ordered before hides nothing that others order later."""
+        first = self._first(who, event, digest(*what, event.event_time // HOUR_MS))
+        if who is None or not first:
+            return ()
+        order = rank(max(event.event_time, 0), len(event.parts))
+        name = digest("last", *what, event.event_time // SPELL_MS) + event.mark
+        return (*first, Tell("identities", Fact(identity_case(event.cluster, who.id), name, order, encode_told(event))))
 
     def _entered(self, event: Event, body: PrivilegeUsed) -> Sequence[Tell]:
         return () if body.run_as == body.user else self._changed(event, body)
@@ -153,6 +164,12 @@ class Conduct:
             return ()
         own = isinstance(body, FileTouched) and body.file_uid is not None and body.file_uid in (body.auid, body.uid)
         return self._to_team(event, "read" if folder.kind == DIAGNOSTICS else "own" if own else "written", folder.path)
+
+    def _ran(self, event: Event, body: ProcessRun) -> Sequence[Tell]:
+        read = self._read(event, body)
+        if not for_another(body):
+            return read
+        return (*read, *self._first(account(self._directory, event), event, digest("asked", event.event_time // SPELL_MS, body.auid or 0)))
 
     def _read(self, event: Event, body: ProcessRun) -> Sequence[Tell]:
         """A command that was given a file of the diagnostics: most audit rules record commands, few record reading."""
@@ -207,7 +224,7 @@ def account(directory: Directory, event: Event) -> Identity | None:
         uid, login = None, body.run_as
     elif isinstance(body, JobRecord):
         uid, login, at = body.owner_uid, body.owner, at if body.submit is None else body.submit
-    elif isinstance(body, (KillRequest, JobUpdate)):
+    elif isinstance(body, (KillRequest, JobUpdate)) or (isinstance(body, ProcessRun) and for_another(body)):
         uid, login = body.uid, ""
     else:
         return actor_of(directory, event)
@@ -219,6 +236,11 @@ def account(directory: Directory, event: Event) -> Identity | None:
     if who is not None and _unknown(who):
         return directory.former(uid, login, at) or who
     return who
+
+
+def for_another(body: ProcessRun) -> bool:
+    """Did somebody else's login ask a scheduler for something under this uid?  The kernel keeps the login over su and sudo."""
+    return bool(body.success and body.uid and body.auid and body.uid != body.auid) and watched.asks_scheduler(body.arguments)
 
 
 def _unknown(who: Identity) -> bool:

@@ -71,6 +71,12 @@ _AUDITCTL_FLAGS = frozenset("hicslDvt")  # options without a value
 _KNOBS = ("/sys/fs/cgroup/", "/sys/devices/", "/sys/bus/pci/", "/sys/class/net/", "/sys/block/", "/proc/sys/", "/proc/irq/")
 _SERVICE = frozenset({"stop", "disable", "mask", "kill", "freeze", "thaw", "restart", "reload", "set-property"})
 _ENDING = frozenset({"kill", "pkill", "killall", "skill", "scancel", "scontrol", "bkill", "qdel", "kubectl"})
+# By which a scheduler, or a cluster, is asked to end or change something; none: whatever it is given.
+_ASKING = {
+    "scancel": (), "bkill": (), "qdel": (),
+    "scontrol": ("update", "hold", "uhold", "release", "requeue", "requeuehold", "suspend", "resume"),
+    "kubectl": ("delete", "patch", "replace", "apply", "edit", "scale", "create"),
+}  # fmt: skip
 _CLEARING = frozenset({"rm", "truncate", "shred", "unlink", "logrotate", "mv", "tee", "sed", "wevtutil"})
 _OVERWRITING = frozenset({"cp", "install", "ln"})  # what they name last
 _REDIRECTED = re.compile(r"(?<!>)>(?!>)[|&]?\s*([^\s;|&<>]+)")
@@ -277,6 +283,13 @@ def jobs_updated(arguments: Sequence[str]) -> tuple[str, ...]:
 def jobs_ordered(arguments: Sequence[str]) -> tuple[str, ...]:
     """Job ids that a command to Slurm's controller names, to end a job or to change it."""
     return jobs_cancelled(arguments) or jobs_updated(arguments)
+
+
+def asks_scheduler(arguments: Sequence[str]) -> bool:
+    """Does a command ask a scheduler, or a cluster, to end or to change something: `scancel 7`, `scontrol hold 7`?"""
+    words = bare(arguments)
+    verbs = _ASKING.get(posixpath.basename(words[0])) if words else None
+    return verbs is not None and (not verbs or not {*verbs}.isdisjoint(words[1:ARGUMENTS_MAX]))
 
 
 def signals_only(arguments: Sequence[str]) -> bool:

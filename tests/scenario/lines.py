@@ -85,10 +85,10 @@ class Site:
         row += ["00:01:40", "1-00:00:00", "1", nodes, "billing=8,gres/gpu=8", "0"]
         return [Line(at, "scheduler", "ctl-001", "sacct", "/var/spool/sacct.txt", "|".join(row))]
 
-    def cancel(self, at: float, job: str = JOB, by: int = COLLEAGUE, command: bool = True) -> list[Line]:
-        """Somebody runs scancel; the controller logs the request."""
+    def cancel(self, at: float, job: str = JOB, by: int = COLLEAGUE, command: bool = True, login: int | None = None) -> list[Line]:
+        """Somebody runs scancel; the controller logs the request.  `login`: whose it was, where another's."""
         lines = [self._controller(at, f"_slurm_rpc_kill_job: REQUEST_KILL_JOB JobId={job} uid {by}")]
-        return [*self._scancel(at - 0.5, job, by), *lines] if command else lines
+        return [*self._scancel(at - 0.5, job, by, login), *lines] if command else lines
 
     def refuse(self, at: float, job: str = JOB, by: int = COLLEAGUE) -> list[Line]:
         """Somebody runs scancel and may not."""
@@ -496,12 +496,12 @@ class Site:
         stamp = f"msg=audit({ms(at) // 1000}.{_milliseconds(at)}:{self._serial}): "
         return [Line(at, "access", host, "auditd", "/var/log/audit/audit.log", f"type={kind} {stamp}{text}") for kind, text in records]
 
-    def _scancel(self, at: float, job: str, by: int) -> list[Line]:
+    def _scancel(self, at: float, job: str, by: int, login: int | None = None) -> list[Line]:
         called = "arch=c000003e syscall=59 success=yes exit=0 a0=1 a1=2 a2=3 a3=4 items=2 ppid=800 pid=902"
         return self._audit(
             at,
             "login-001",
-            ("SYSCALL", f'{called} auid={by} uid={by} gid={by} ses=7 comm="scancel" exe="/usr/bin/scancel" key="slurm"'),
+            ("SYSCALL", f'{called} auid={login or by} uid={by} gid={by} ses=7 comm="scancel" exe="/usr/bin/scancel" key="slurm"'),
             ("EXECVE", f'argc=2 a0="scancel" a1="{job}"'),
         )
 

@@ -8,25 +8,25 @@ on record, and suspected for incidents to weigh, where it was always the same.
                                             job from before ends@150: harmless
 """
 
-from collections.abc import Iterator, Sized
+from collections.abc import Iterator, Sequence, Sized
 
 import msgspec
 
 from pipeline.detect import benign_people
 from pipeline.detect.benign import Suspicion
 from pipeline.detect.case import evidence
-from pipeline.detect.detector import CITED_MAX, Meta, explained, raised
+from pipeline.detect.detector import CITED_MAX, Hit, Meta, explained, raised
 from pipeline.detect.subjects import IdentityCase
 from pipeline.model.conduct import BASTIONS
-from pipeline.model.events import Event, JobRecord, Login, PrivilegeUsed
-from pipeline.model.finding import Evidence, Explanation, Finding, Severity
+from pipeline.model.events import Event, JobRecord, Login, PrivilegeUsed, ProcessRun
+from pipeline.model.finding import Evidence, Finding, Severity
 from pipeline.model.instants import DAY_MS
 from pipeline.model.source import Source
 from pipeline.stream.watermark import Watermarks
 
 META = Meta(
     id="p17_borrowed_account",
-    version=5,
+    version=6,
     title="Account used by others, or after its owner had left",
     subject="identity",
     severity=Severity.HIGH,
@@ -61,7 +61,10 @@ META = Meta(
         "A key that was copied, or an agent that was forwarded, looks like its owner.",
         "A key that the identity map does not know is nobody's.",
         "Tokens, cookies and `kubectl exec` into somebody's notebook leave no login.",
-        "An owner who was there himself, by a host whose own sshd was silent while others' were heard.",
+        "An owner who was there himself, or came from a network before, by a host whose own sshd was silent while others' were heard.",
+        "What others order as an owner who had logged in within half a day is below the gate unless auditd tells whose login it came from.",
+        "An owner who logged in longer ago, or on another way than by ssh, may be there all the same.",
+        "What somebody else orders minutes before the owner comes in and orders something, too: of ten minutes the last order is kept.",
         "Whom a bastion lets in under a name that the map does not know.",
         "An identity map that is late says that people are there who have left, or the other way round.",
     ),
@@ -71,7 +74,7 @@ WITHHELD = "account may be borrowed"
 # Explanations that are beside the point of one kind of finding.
 AFTER_END_ASIDE = ("own_key", "debugging_together", "roaming", "usual_network", "support", "nothing_done")
 FOREIGN_KEY_ASIDE = ("within_grace", "job_from_before", "roaming", "usual_network", "support", "nothing_done")
-Hits = list[tuple[Suspicion, tuple[Explanation, ...]]]
+Hits = list[Hit]
 
 
 def judge(case: IdentityCase, now: Watermarks) -> Iterator[Finding]:
@@ -93,11 +96,11 @@ def _after_end(case: IdentityCase, now: Watermarks) -> Iterator[Finding]:
         entry = max(left, key=lambda each: each.valid_to)
         at = event.body.submit if isinstance(event.body, JobRecord) and event.body.submit else event.event_time
         suspicion = Suspicion(entry, event, at, event.host)
-        if (checklist := _suspect(case, suspicion, now, AFTER_END_ASIDE)) is not None:
-            by_end.setdefault(entry.valid_to, []).append((suspicion, checklist))
+        if (found := _suspect(case, suspicion, now, AFTER_END_ASIDE)) is not None:
+            by_end.setdefault(entry.valid_to, []).append(found)
     for end in sorted(by_end):
         hits = by_end[end]
-        cited = [item for suspicion, _ in hits[:CITED_MAX] for item in evidence("cause", suspicion.cause, _said(suspicion.cause))]
+        cited = [item for suspicion, _ in _shown(hits) for item in evidence("cause", suspicion.cause, _said(suspicion.cause))]
         yield _finding(
             case,
             hits,
@@ -116,11 +119,11 @@ def _foreign_keys(case: IdentityCase, now: Watermarks) -> Iterator[Finding]:
         if not benign_people.borrowed(case, event, login):
             continue
         suspicion = Suspicion(case.actor(event), event, event.event_time, event.host)
-        if (checklist := _suspect(case, suspicion, now, FOREIGN_KEY_ASIDE)) is not None:
-            by_key.setdefault(login.fingerprint, []).append((suspicion, checklist))
+        if (found := _suspect(case, suspicion, now, FOREIGN_KEY_ASIDE)) is not None:
+            by_key.setdefault(login.fingerprint, []).append(found)
     for key in sorted(by_key):
         hits = by_key[key]
-        cited = [item for suspicion, _ in hits[:CITED_MAX] for item in evidence("cause", suspicion.cause, _said(suspicion.cause))]
+        cited = [item for suspicion, _ in _shown(hits) for item in evidence("cause", suspicion.cause, _said(suspicion.cause))]
         yield _finding(
             case,
             hits,
@@ -150,13 +153,13 @@ def _two_places(case: IdentityCase, now: Watermarks) -> Iterator[Finding]:
         elif usual is not None and event.event_time - usual.event_time <= window:
             suspicion = Suspicion(case.actor(event), event, event.event_time, event.host)
             aside = ("within_grace", "job_from_before", "own_key", "debugging_together", "support", "nothing_done")
-            if (checklist := _suspect(case, suspicion, now, aside)) is not None:
-                by_day.setdefault(event.event_time // DAY_MS, []).append((suspicion, checklist))
+            if (found := _suspect(case, suspicion, now, aside)) is not None:
+                by_day.setdefault(event.event_time // DAY_MS, []).append(found)
                 pairs[event.id] = usual
     for day in sorted(by_day):
         hits = by_day[day]
-        cited = [item for hit, _ in hits[:CITED_MAX] for item in evidence("cause", hit.cause, _said(hit.cause))]
-        cited += [item for hit, _ in hits[:CITED_MAX] for item in evidence("before", pairs[hit.cause.id], _said(pairs[hit.cause.id]))]
+        cited = [item for hit, _ in _shown(hits) for item in evidence("cause", hit.cause, _said(hit.cause))]
+        cited += [item for hit, _ in _shown(hits) for item in evidence("before", pairs[hit.cause.id], _said(pairs[hit.cause.id]))]
         yield _finding(
             case,
             hits,
@@ -180,14 +183,14 @@ def _entered(case: IdentityCase, now: Watermarks) -> Iterator[Finding]:
             continue  # a bastion has names of its own, and accounts for all: what the map does not know of both is weighed likewise
         suspicion = Suspicion(who, event, event.event_time, event.host)
         aside = ("within_grace", "job_from_before", "own_key", "debugging_together", "roaming", "usual_network")
-        if (checklist := _suspect(case, suspicion, now, aside)) is not None:
-            by_whom.setdefault(body.user, []).append((suspicion, checklist))
+        if (found := _suspect(case, suspicion, now, aside)) is not None:
+            by_whom.setdefault(body.user, []).append(found)
     for user in sorted(by_whom):
         hits = by_whom[user]
         entered = {hit.actor.id for hit, _ in hits if hit.actor is not None and hit.actor.role not in ("root", "daemon")}
-        cited = [item for hit, _ in hits[:CITED_MAX] for item in evidence("cause", hit.cause, _said(hit.cause))]
-        for hit, _ in hits[:CITED_MAX]:
-            for order in benign_people.orders_behind(case, hit.cause.event_time):
+        cited = [item for hit, _ in _shown(hits) for item in evidence("cause", hit.cause, _said(hit.cause))]
+        for hit, _ in _shown(hits):
+            for order in [*benign_people.asked_by(case, hit), *benign_people.orders_behind(case, hit.cause.event_time)]:
                 cited += evidence("effect", order, _said(order))
         yield _finding(
             case,
@@ -205,11 +208,22 @@ def _often(hits: Sized) -> str:
     return "once" if len(hits) == 1 else f"{len(hits)} times"
 
 
-def _suspect(case: IdentityCase, suspicion: Suspicion, now: Watermarks, aside: tuple[str, ...]) -> tuple[Explanation, ...] | None:
-    """The checklist without what is beside the point; None when one of them clears it."""
+def _suspect(case: IdentityCase, suspicion: Suspicion, now: Watermarks, aside: tuple[str, ...]) -> Hit | None:
+    """The suspicion with its checklist, without what is beside the point; None when one of them clears it."""
     checklist, _ = explained(META, case, suspicion, now)
     kept = tuple(item for item in checklist if item.name not in aside)
-    return None if any(item.answer == "confirmed" for item in kept) else kept
+    return None if any(item.answer == "confirmed" for item in kept) else Hit(suspicion, kept)
+
+
+def _best(hits: Sequence[Hit]) -> Hit:
+    """A doubt about one of several must not hide the others."""
+    return min(hits, key=lambda each: each.open)
+
+
+def _shown(hits: Sequence[Hit]) -> Sequence[Hit]:
+    """Whose records are cited: the first, and the one whose checklist the finding has."""
+    best = _best(hits)
+    return hits[:CITED_MAX] if best in hits[:CITED_MAX] else [best, *hits[: CITED_MAX - 1]]
 
 
 def _finding(
@@ -224,7 +238,7 @@ def _finding(
     severity: Severity | None = None,
     suspect: str = "",
 ) -> Finding:
-    first, checklist = hits[0][0], next((each for _, each in hits if not any(item.missing for item in each)), hits[0][1])
+    first, checklist = hits[0].suspicion, _best(hits).checklist
     last = max(suspicion.effect_time for suspicion, _ in hits)
     nobody = msgspec.structs.replace(first, actor=None)
     found = raised(
@@ -240,4 +254,6 @@ def _said(event: Event) -> str:
         return f"login by {body.method} from {body.address}"
     if isinstance(body, PrivilegeUsed):
         return f"{body.means} to the account's user"
+    if isinstance(body, ProcessRun):
+        return "such a request under its uid, from the login of somebody else"
     return "job submitted" if isinstance(body, JobRecord) else "request to the scheduler or the cluster"

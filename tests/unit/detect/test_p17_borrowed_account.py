@@ -19,7 +19,22 @@ from pipeline.settings import IdentitySettings, Role
 from pipeline.stream.watermark import Watermarks, bucket_of
 from tests import build
 from tests.build import BUCKET_MS, CLUSTER, DAY, ms
-from tests.build_subjects import ABROAD, FOREIGN, HOME, HOUR, KEY, PEOPLE, entered, identity_case, judge_identity, login, order, run, site
+from tests.build_subjects import (
+    ABROAD,
+    FOREIGN,
+    HOME,
+    HOUR,
+    KEY,
+    PEOPLE,
+    asked,
+    entered,
+    identity_case,
+    judge_identity,
+    login,
+    order,
+    run,
+    site,
+)
 
 ID = "p17_borrowed_account"
 LEFT_UID = 5011
@@ -115,6 +130,12 @@ def only(*events: Event, account: str = "u012", **settings: object) -> Finding:
     return finding
 
 
+def heard(*spans: tuple[float, float], until: float = 10 * DAY) -> Watermarks:
+    """When sshd was, to the bucket; it has passed `until`."""
+    told = frozenset(at for start, end in spans for at in range(bucket_of(ms(start), BUCKET_MS), ms(end) + 1, BUCKET_MS))
+    return Watermarks({(CLUSTER, Source.SSHD): (ms(until), ms(until))}, {(CLUSTER, Source.SSHD): told}, BUCKET_MS)
+
+
 def test_a_key_of_somebody_else_is_an_alert() -> None:
     """The map says whose it is, and nothing explains it."""
     finding = only(login(60, key=FOREIGN))
@@ -172,6 +193,29 @@ def test_two_places_are_an_alert_only_where_roaming_networks_are_known() -> None
     assert only(*story, detect=windows).alert
 
 
+@pytest.mark.parametrize(
+    ("spans", "missing"),
+    [
+        ([(-DAY, 6 * DAY)], ()),
+        ([(0, 6 * DAY)], ()),
+        ([(-DAY, 1.5 * DAY), (3.5 * DAY, 6 * DAY)], ("sshd",)),
+        ([(-DAY, 2 * DAY), (2 * DAY + 9 * HOUR, 6 * DAY)], ("sshd",)),
+        ([(-DAY, 2 * DAY), (2 * DAY + 5 * HOUR, 6 * DAY)], ()),
+        ([(number * HOUR, number * HOUR) for number in range(6 * 24)], ()),
+        ([(-DAY, 4.5 * DAY)], ("sshd",)),
+    ],
+    ids=["throughout", "since it is known", "not for two days", "not for a night", "not for some hours", "once an hour", "not of late"],
+)
+def test_that_it_never_came_from_there_only_sshd_tells(spans: list[tuple[float, float]], missing: tuple[str, ...]) -> None:
+    """Of a twentieth of the days that the account is known it need not tell: an outage makes a doubt, and not for ever."""
+    (detector,) = [each for each in registry("identity") if each.meta.id == ID]
+    story = [*DAYS, login(NOW), login(NOW + 600, address=ABROAD)]
+    windows = site().windows.model_copy(update={"roaming_networks": ("10.99.",)})
+    (finding,) = detector.judge(identity_case("u012", *story, at=site(detect=windows)), heard(*spans))
+    assert build.answer(finding, "usual_network").missing == missing
+    assert finding.alert is (not missing)
+
+
 def test_debugging_together_stays_below_the_gate() -> None:
     """The owner's own login came from the same machine: they sat there together."""
     finding = only(login(0), login(60, key=FOREIGN))
@@ -199,6 +243,32 @@ def test_one_login_of_several_about_which_sshd_was_heard_is_enough() -> None:
     assert (finding.alert, finding.cause_time) == (True, ms(-9 * DAY))
     (finding,) = judge_identity(ID, "u012", login(-9 * DAY, key=FOREIGN), login(-8 * DAY, key=FOREIGN))
     assert not finding.alert
+
+
+@pytest.mark.parametrize(
+    ("doubtful", "clear", "asked"),
+    [
+        ([entered(60)], [entered(DAY), order(DAY + 60)], "nothing_done"),
+        ([login(0), login(60, key=FOREIGN)], [login(7 * DAY, key=FOREIGN)], "debugging_together"),
+    ],
+    ids=["looks, and later cancels", "beside the owner, and later alone"],
+)
+def test_a_doubt_about_one_of_several_does_not_hide_another(doubtful: list[Event], clear: list[Event], asked: str) -> None:
+    """Whichever came first; the record of the one that is not explained is cited, however many came before it."""
+    finding = only(*doubtful, *clear)
+    assert (finding.alert, build.answer(finding, asked).answer) == (True, Checked.EXCLUDED)
+    assert finding.cause_time == doubtful[-1].event_time
+    assert clear[0].record in {item.event_id for item in finding.evidence}
+    assert only(*clear, *doubtful) == finding
+    assert not only(*doubtful).alert
+
+
+def test_of_many_the_one_that_is_not_explained_is_cited() -> None:
+    """Somebody looks for an hour each day, and cancels on the last."""
+    looks = [entered(number * DAY) for number in range(30)]
+    finding = only(*looks, order(29 * DAY + 60))
+    assert finding.alert
+    assert looks[-1].record in {item.event_id for item in finding.evidence}
 
 
 def test_until_sshd_has_passed_the_hour_the_owner_may_still_come() -> None:
@@ -245,6 +315,70 @@ def test_an_account_that_several_people_used_is_closed_to_them_all() -> None:
 def test_support_and_nothing_done_stay_below_the_gate(told: list[Event], alert: bool) -> None:
     """An admin who helps, somebody who only looks, and what the owner orders behind a login of the own are not an alert."""
     assert {each.alert for each in judge_identity(ID, "u012", *told) if each.effect == "entered_by_other"} == {alert}
+
+
+@pytest.mark.parametrize(
+    ("told", "alert"),
+    [
+        ([login(-600), entered(60), order(120)], False),
+        ([login(60), entered(60), order(120)], False),
+        ([login(60 - 12 * HOUR), entered(60), order(120)], False),
+        ([login(60 - 12 * HOUR - 0.001), entered(60), order(120)], True),
+        ([login(-600, key=FOREIGN), entered(60), order(120)], True),
+        ([login(-600), entered(60), order(120), asked(119)], True),
+        ([login(-600), entered(60), asked(119)], True),
+        ([login(-600), entered(60), order(120), asked(119, by=build.OTHER)], False),
+        ([login(-600), entered(60), order(120), asked(-60)], False),
+        ([login(-600), entered(60), order(120), asked(119, "scontrol", "show", "job", "7")], False),
+    ],
+    ids=[
+        "minutes before",
+        "at the same moment",
+        "in the morning",
+        "a moment earlier",
+        "somebody else's key",
+        "the kernel tells whose cancel it was",
+        "and the scheduler is silent",
+        "whose cancel it was, of a third",
+        "before he entered",
+        "that he looked",
+    ],
+)
+def test_what_was_ordered_may_be_the_owners_who_had_logged_in(told: list[Event], alert: bool) -> None:
+    """He may still be there, beside who became his user; only the kernel tells whose login an order came from."""
+    (finding,) = (each for each in judge_identity(ID, "u012", *told) if each.effect == "entered_by_other")
+    assert (finding.alert, build.answer(finding, "nothing_done").answer is Checked.EXCLUDED) == (alert, alert)
+
+
+def test_auditd_would_tell_whose_order_it_was() -> None:
+    """Where the owner had logged in, and no kernel was heard."""
+    story = [login(-600), entered(60), order(120)]
+    for silent, missing in (([], ()), ([Source.AUDITD], ("auditd",))):
+        (finding,) = judge_identity(ID, "u012", *story, silent=silent)
+        assert build.answer(finding, "nothing_done").missing == missing
+
+
+@pytest.mark.parametrize(
+    ("now", "missing"),
+    [
+        (heard((-DAY, DAY)), ()),
+        (heard((-12 * HOUR, HOUR)), ()),
+        (heard((-10 * HOUR, DAY)), ("sshd",)),
+        (heard((-DAY, -6 * HOUR), (-4 * HOUR, DAY)), ("sshd",)),
+        (heard((-DAY, -6 * HOUR), (-5.5 * HOUR, DAY)), ()),
+        (heard((-DAY, DAY), until=119), ("sshd",)),
+        (heard((-DAY, DAY), until=120), ()),
+    ],
+    ids=["throughout", "half a day", "not in the morning", "but for two hours", "but for minutes", "not yet", "just"],
+)
+def test_that_the_owner_had_not_logged_in_only_sshd_tells(now: Watermarks, missing: tuple[str, ...]) -> None:
+    """For half a day before until the order; else it waits below the gate."""
+    (detector,) = [each for each in registry("identity") if each.meta.id == ID]
+    (finding,) = detector.judge(identity_case("u012", entered(60), order(120)), now)
+    assert build.answer(finding, "nothing_done").missing == missing
+    assert finding.alert is (not missing)
+    (finding,) = detector.judge(identity_case("u012", entered(60), order(120), asked(119)), now)
+    assert finding.alert
 
 
 def test_a_corrected_map_takes_events_away() -> None:

@@ -23,7 +23,25 @@ from pipeline.settings import Settings
 from pipeline.stream.cases import Cases
 from tests import build
 from tests.build import COLLEAGUE, DAY, OTHER
-from tests.build_subjects import ABROAD, FOREIGN, HOUR, KEY, LEFT, OFFICE, PEOPLE, ROOTS, entered, login, now, order, read, run, sudo, wrote
+from tests.build_subjects import (
+    ABROAD,
+    FOREIGN,
+    HOUR,
+    KEY,
+    LEFT,
+    OFFICE,
+    PEOPLE,
+    ROOTS,
+    asked,
+    entered,
+    login,
+    now,
+    order,
+    read,
+    run,
+    sudo,
+    wrote,
+)
 
 
 def settings(**changes: Any) -> Settings:
@@ -69,6 +87,9 @@ TOLD: dict[str, tuple[Event, set[str]]] = {
     "a job from before the last day": (run(-60, -30, 500, owner=5011), {"u011"}),
     "an order: who gave it": (order(0, COLLEAGUE), {"u099"}),
     "su: whose user was entered": (entered(0), {"u012"}),
+    "a request under another's uid: whose it is": (asked(0), {"u012"}),
+    "another command under it: nobody": (asked(0, "scontrol", "show", "job", "7"), set()),
+    "a request under the own uid: nobody, the scheduler tells it": (asked(0, by=build.OWNER), set()),
     "sudo to root: nobody, the host is told": (sudo(0, "/usr/bin/nvidia-smi -pl 200"), set()),
     "a page that was read: the team": (read(0), {"team:blue"}),
     "a write of an artefact: the team": (wrote(0), {"team:blue"}),
@@ -94,6 +115,32 @@ def test_what_is_done_over_and_over_is_one_fact_of_a_span() -> None:
     (case,) = list(cases)
     assert len(cases.of(case)) == 1
     assert login(0).id.encode() in next(iter(cases.of(case).values()))[1]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_of_orders_the_first_of_an_hour_and_the_last_of_ten_minutes_are_told(seed: int) -> None:
+    """What its owner ordered in the same hour does not hide what others do with the account; a script's orders stay a few facts."""
+    orders = [order(number) for number in range(HOUR)]
+    random.Random(seed).shuffle(orders)
+    state, _ = step(build_state(settings(), Cases()), facts(*orders), now(2 * HOUR))
+    (index,) = state.indexes.values()
+    assert len(index.told) == 7
+    assert [each.event_time for each in index.case(state.site).orders] == [build.ms(at) for at in (0, *range(599, HOUR, 600))]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_an_order_of_the_owners_hides_none_that_another_gives_in_the_same_hour(seed: int) -> None:
+    """Both cancel within minutes; in any order of arrival."""
+    told = facts(order(60), entered(360), order(400))
+    random.Random(seed).shuffle(told)
+    found = bodies(step(build_state(settings(), Cases()), told, now(DAY))[1])
+    assert [orjson.loads(body)["alert"] for body in found.values()] == [True]
+
+
+def test_an_order_that_is_told_twice_is_one() -> None:
+    """The first of an hour, and the last of ten minutes."""
+    found = bodies(step(build_state(settings(), Cases()), facts(order(60, 5011)), now(DAY))[1])
+    assert ["once" in orjson.loads(body)["summary"] for body in found.values()] == [True]
 
 
 def test_steps_tell_the_host_how_fast_it_is_once_in_five_minutes() -> None:

@@ -184,3 +184,22 @@ def test_jobs_of_an_update_command(command: str, jobs: tuple[str, ...]) -> None:
 def test_signals_that_cancel_no_job(command: str, expected: bool) -> None:
     """As scancel takes its options; what it does not say clearly may have been a cancel."""
     assert watched.signals_only(command.split()) is expected
+
+
+@pytest.mark.parametrize(
+    ("command", "expected"),
+    [
+        ("/usr/bin/scancel 7", True),
+        ("scancel -u u012", True),
+        ("env A=b scancel 7", True),
+        ("scontrol hold 7", True),
+        ("scontrol show job 7", False),
+        ("kubectl -n llm delete pod p", True),
+        ("kubectl get pods", False),
+        ("squeue -u u012", False),
+        ("", False),
+    ],
+)
+def test_what_asks_a_scheduler_for_something(command: str, expected: bool) -> None:
+    """To end or to change it, and not to show it."""
+    assert watched.asks_scheduler(command.split()) is expected
