@@ -319,6 +319,22 @@ def by_rsyslog(tag: str, lines: Iterable[Line], **known: str) -> list[Line]:
     ]  # fmt: skip
 
 
+def behind_a_line_end(lines: Iterable[Line], file: str = "/var/log/messages") -> list[Line]:
+    """The same texts in a message after a line end, as syslog-ng writes that to its file: a line without a prefix."""
+    return [line._replace(stream="access", source="syslog", file=file) for line in lines]
+
+
+def by_filebeat(lines: Iterable[Line], file: str = "/var/log/auth.log") -> list[Line]:
+    """Likewise as an object of a shipper's."""
+    return [
+        Line(line.at, "access", line.host, "", "", orjson.dumps(
+            {"@timestamp": f"{iso(line.at)}Z", "log": {"offset": int(line.at * 1000) % 100_000, "file": {"path": file}},
+             "message": line.text, "host": {"name": line.host}}
+        ).decode())
+        for line in lines
+    ]  # fmt: skip
+
+
 AUDITED = SITE.sudo_in_audit(HOUR, CAPPED, host="gpu-002")
 RAN = [Line(HOUR, "access", "gpu-002", "", "", f"    u099 : TTY=pts/0 ; PWD=/home/u099 ; USER=root ; COMMAND={CAPPED}")]
 COMMAND = {"id": "c1", "user": "u099@example.org", "asset": "gpu-002(10.0.0.7)", "account": "root", "input": CAPPED, "session": "s1",
@@ -341,6 +357,10 @@ CLAIMED: dict[str, tuple[list[Line], str]] = {  # and the program in whose name
     "by rsyslog, which does not know who wrote": (
         [*EDITED, *slowed(*by_rsyslog("sudo", RAN), *by_rsyslog("audispd", AUDITED))], "audispd",
     ),
+    "a command in the audit, without a prefix": ([*EDITED, *slowed(*SUDO, *behind_a_line_end(AUDITED))], "-"),
+    "that and a kill, by Filebeat": (
+        [*JOB_KILLED, *by_filebeat(SITE.kill(97)), *slowed(*SUDO, *by_filebeat(AUDITED))], "-",
+    ),
     "a cancel in the controller's name": ([*killed(), *ENDED, *by_logger("slurmctld", ORDER, "scheduler")], "slurmctld"),
     "a delete in the name of PBS": ([*killed(), *OF_PBS, *by_logger("pbs", DELETED, "scheduler")], "pbs"),
     "a command at the bastion": ([*cancelled(), *slowed(*by_logger("jumpserver", BY_BASTION))], "jumpserver"),
@@ -349,7 +369,7 @@ CLAIMED: dict[str, tuple[list[Line], str]] = {  # and the program in whose name
 
 @pytest.mark.parametrize(("lines", "program"), CLAIMED.values(), ids=CLAIMED)
 def test_what_anybody_writes_in_a_daemons_name_names_nobody(lines: list[Line], program: str) -> None:
-    """With `logger -t`.  Where the site says that its log daemon lets nobody but root do that, it is that daemon's word."""
+    """With `logger -t`, or a line end.  Where the site says that its log daemon lets nobody but root do that, it is that daemon's word."""
     story = [*HABIT, *THEIRS, *ELSEWHERE, *lines]
     assert named(story, artefact_roots=ENVIRONMENT) == set()
     trusting = IngestSettings(trusted_syslog_programs=(program,))
