@@ -201,7 +201,7 @@ class Case:
         self.owner_uid: int | None = min(owners) if owners else None
         names = sorted({record.owner for _, record in records if record.owner})
         began = attempt.submit or attempt.start  # it is the submitter's, whose uid may be given away before it starts
-        directory = site.directory
+        directory = site.directory.of(attempt.cluster)
         self.owner_unproven = bool(records) and all(event.unproven for event, _ in records)  # it may be anybody's word whose it is
         self.owner: Identity | None = directory.by_uid(self.owner_uid, began) or (directory.by_login(names[0], began) if names else None)
         if self.owner is None and is_workload(attempt.job) and (made := workload.creation(self.all_events())) is not None:
@@ -253,7 +253,7 @@ class Case:
 
     def cancelled_by(self) -> Sequence[Cancel]:
         """Every record that names who cancelled: accounting's uid or name, PBS' requestor, who deleted the Kubernetes job."""
-        directory, found = self.site.directory, []
+        directory, found = self.site.directory.of(self.attempt.cluster), []
         for event, record in self.records:
             at = event.event_time
             if isinstance(event.body, KubernetesRequest):

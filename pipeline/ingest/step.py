@@ -651,7 +651,7 @@ def _event(
     if time is None:
         time = collected
     if isinstance(body, JobRecord):
-        body = with_uids(state.directory, body, time)
+        body = with_uids(state.directory.of(source.cluster), body, time)
     placed = offset is not None and isinstance(body, PLACED)
     return Event(
         id=event_id,

@@ -423,6 +423,21 @@ def test_who_had_left_is_not_named_for_who_came(identities: tuple[IdentitySettin
     assert named(lines, identities) == expected
 
 
+@pytest.mark.parametrize(("cluster", "expected"), [("main", {"u099"}), ("west", {"w77"}), ("north", set[str]())])
+def test_a_uid_is_whose_it_is_in_the_cluster(cluster: str, expected: set[str]) -> None:
+    """Two clusters number their people apart: what w77 does in the one is not u099's, who has that uid in the other."""
+    people = (
+        KEYS["u099"].model_copy(update={"clusters": ("main",)}),
+        IdentitySettings(id="w77", uid=COLLEAGUE, login="w77", names={"key": ("SHA256:own-of-w77",)}, clusters=("west",)),
+        KEYS["u098"],
+    )
+    lines = [*THEIRS, *SITE.login(-300, "w77", "own-of-w77", "10.20.1.7"), *killed(), *cancelled()]
+    sources = [{"name": topic, "topic": f"logs.{topic}", "cluster": cluster} for topic in ("access", "scheduler", "training")]
+    found = told(lines, people, sources=sources)
+    assert {body["cluster"] for body in found} == {cluster}
+    assert {body["attribution"]["named"] for body in found} - {""} == expected
+
+
 def test_an_account_that_several_people_use_is_judged_and_not_named() -> None:
     """A service's acts are explained by what it is; these are not, and whose they were no record tells."""
     shared = KEYS["u099"].model_copy(update={"role": Role.SHARED})
