@@ -397,7 +397,7 @@ def saver(case: Case, suspicion: Suspicion, now: Watermarks) -> Explanation:
     uids = [getattr(save.body, "uid", None) for save in saves]
     if not saves or None in uids or suspicion.actor is None:
         return Explanation(name, Checked.NOT_CHECKED, note="no record says under which uid it was saved", missing=(Source.PROBE,))
-    people = [case.site.directory.by_uid(uid, save.event_time) for uid, save in zip(uids, saves, strict=True)]
+    people = [case.site.directory.of(save.cluster).by_uid(uid, save.event_time) for uid, save in zip(uids, saves, strict=True)]
     own = [relation(suspicion.actor, who) == "owner" for who in people]
     if all(own) and own_file(case, suspicion, now).answer is Checked.EXCLUDED:
         return Explanation(name, Checked.NOT_CHECKED, saves[-1].record, "so says a job; the kernel says that it was another's file")
@@ -433,7 +433,7 @@ def own_file(case: Case, suspicion: Suspicion, now: Watermarks) -> Explanation:
     The kernel says whose file was written or replaced; the probe's word on a save is the word of whoever printed it.
     """
     name, path = "own_file", getattr(suspicion.cause.body, "path", "")
-    directory, actor = case.site.directory, suspicion.actor
+    directory, actor = case.site.directory.of(case.attempt.cluster), suspicion.actor
     if actor is None:
         return _nobody(name, case, suspicion, now, "no record says who wrote")
     known = {each.id: each for loaded in case.loaded() for each in (*loaded.writes, loaded.overwritten, *loaded.removed) if each}

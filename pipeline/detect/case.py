@@ -205,7 +205,7 @@ class Case:
         self.owner_uid: int | None = min(owners) if owners else None
         names = sorted({record.owner for _, record in records if record.owner})
         began = attempt.submit or attempt.start  # it is the submitter's, whose uid may be given away before it starts
-        directory = site.directory
+        directory = site.directory.of(attempt.cluster)
         self.owner_unproven = bool(records) and all(event.unproven for event, _ in records)  # it may be anybody's word whose it is
         self.owner: Identity | None = directory.by_uid(self.owner_uid, began) or (directory.by_login(names[0], began) if names else None)
         if self.owner is None and is_workload(attempt.job) and (made := workload.creation(self.all_events())) is not None:
@@ -259,7 +259,7 @@ class Case:
 
         A name alone has the uid that is known for it: root's, that of the map, or the owner's, whom the same record names.
         """
-        directory, found = self.site.directory, []
+        directory, found = self.site.directory.of(self.attempt.cluster), []
         for event, record in self.records:
             at = event.event_time
             if isinstance(event.body, KubernetesRequest):

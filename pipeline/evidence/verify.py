@@ -19,6 +19,7 @@ This file and the package `cryptography` are enough: `python verify.py BUNDLE [-
 What a good bundle proves: these bytes were record N of that topic when the range was sealed; nothing was put between, taken out or moved
 since; the seal was made with this key.  It does not prove that the record was true when it was written, nor, without a witness or a
 fingerprint that you got elsewhere, that the holder of the key did not make two histories.
+Of a zip or folder that is names and contents of its files; whatever else it holds is named, but for times and modes.
 A leaf tells also of the records beside the one that it proves: keys, headers, times and digests, no line.
 
 Texts are canonical JSON: keys sorted, no spaces, ASCII.  Times are milliseconds since 1970-01-01 UTC.
@@ -36,7 +37,7 @@ import zipfile
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 try:
     from cryptography.exceptions import InvalidSignature
@@ -59,11 +60,14 @@ OVERLAP_MS = 86_400_000  # a key may still sign this long after the next one is 
 CLOCKS_MS = 60_000  # clocks of two workers may differ by this much
 UNSIGNED = "the manifest is not signed"
 MANIFEST, MANIFEST_SIGNATURE = "manifest.json", "manifest.signature.json"
+SIGNED = {"key", "signature"}  # all that the signature of a manifest says
 REPORT, RECORDS, CHAIN, KEYS, CUSTODY = "report.json", "records.jsonl", "chain.jsonl", "keys.json", "custody.jsonl"
 CITES_LINES = 2  # form of the report from which on each record is cited by a line's sha256, not by its event alone
 REQUIRED = (MANIFEST, REPORT, RECORDS, CHAIN, KEYS, CUSTODY)
 FILE_BYTES_MAX = 4 << 30
 ODD = (LookupError, TypeError, ValueError, AttributeError, OverflowError, RecursionError)  # what values raise that are none of a bundle
+LOCAL, ENTRY, END, END_64 = 30, 46, 22, 76  # bytes of the headers of a zip, without the names, fields and comments in them
+DESCRIPTOR, DESCRIBED_LATER = b"PK\x07\x08", 8  # of sizes behind a file's bytes, where its flags say so
 BAD_ZIP = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, NotImplementedError, RuntimeError, ValueError, OverflowError)
 ACCEPT_UNSIGNED = "accept a manifest that nobody signed: whoever exported had no key, and you know how the bundle came"
 NO_FINGERPRINT = "--trust is empty: leave it out, or name a fingerprint"  # e.g. a variable that a script forgot to set
@@ -75,8 +79,10 @@ CODES = {
     "bundle_unreadable": "it is no bundle, or a part of it cannot be read",
     "file_missing": "a file that the manifest names is not there",
     "file_added": "a file that the manifest does not name",
+    "archive_added": "the archive holds bytes that are of no file, or a comment: nobody signed them",
     "file_changed": "a file has another sha256 than the manifest says",
     "manifest_signature_wrong": "the manifest was changed after it had been signed",
+    "manifest_signature_added": "beside the signature of the manifest stands what nobody signed",
     "manifest_unsigned": "nobody signed the manifest: findings, report and custody log are anybody's (--unsigned: you know how they came)",
     "key_changed": "a public key does not fit its id, or its entry was changed",
     "key_rotation_wrong": "a key was not signed by the one before it",
@@ -555,14 +561,22 @@ def check_erased(report: Mapping[str, Any], ring: Ring) -> Iterator[Problem]:
 # --- bundles ------------------------------------------------------------------------------------------------------------------------
 
 
-def read_bundle(path: Path) -> dict[str, bytes]:
-    """The files of a folder or zip, by name.  Raises Unreadable."""
+class Files(dict[str, bytes]):
+    """The files of a bundle by name, and what lay beside them in the archive."""
+
+    problems: Sequence[Problem] = ()
+    notes: Sequence[str] = ()
+
+
+def read_bundle(path: Path) -> Files:
+    """The files of a folder or zip, and as an empty file what else has a name there.  Raises Unreadable."""
     try:
         if path.is_dir():
             if link := next((each for each in path.rglob("*") if each.is_symlink()), None):
                 raise Unreadable(f"{link} is a link: what it leads to is no part of a bundle")
-            return {each.relative_to(path).as_posix(): each.read_bytes() for each in sorted(path.rglob("*")) if each.is_file()}
-        with zipfile.ZipFile(path) as archive:
+            found = [each for each in sorted(path.rglob("*")) if not (each.is_dir() and any(each.iterdir()))]
+            return Files({each.relative_to(path).as_posix(): each.read_bytes() if each.is_file() else b"" for each in found})
+        with path.open("rb") as file, zipfile.ZipFile(file) as archive:
             infos = archive.infolist()
             for info in infos:
                 _require_harmless(info)
@@ -570,7 +584,11 @@ def read_bundle(path: Path) -> dict[str, bytes]:
                 raise Unreadable("a name stands twice in the archive")
             if sum(info.file_size for info in infos) > FILE_BYTES_MAX:
                 raise Unreadable(f"more than {FILE_BYTES_MAX} bytes")
-            return {info.filename: archive.read(info) for info in infos if not info.is_dir()}
+            within = {parent.as_posix() for info in infos for parent in PurePosixPath(info.filename).parents}
+            named = [info for info in infos if not info.is_dir() or info.file_size or info.filename.removesuffix("/") not in within]
+            files = Files({info.filename: archive.read(info) for info in named})
+            files.problems, files.notes = _beside(file, archive, path.name)
+            return files
     except (OSError, *BAD_ZIP) as error:
         raise Unreadable(f"{path}: {error}") from error
 
@@ -584,6 +602,36 @@ def _require_harmless(info: zipfile.ZipInfo) -> None:
         raise Unreadable(f"the name {name!r} leads out of the archive, or is not what it seems")
     if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         raise Unreadable(f"{name!r} is packed in a way in which no bundle is")
+
+
+def _beside(file: BinaryIO, archive: zipfile.ZipFile, name: str) -> tuple[list[Problem], list[str]]:
+    """What an archive holds beside its files: no digest covers it, and whoever opens the archive otherwise may read it."""
+    infos, problems = archive.infolist(), []
+    comments = [comment for comment in (archive.comment, *(info.comment for info in infos)) if comment]
+    problems += [Problem("archive_added", name, f"a comment: {comment[:100]!r}") for comment in comments]
+    size, end = file.seek(0, 2), END + len(archive.comment)
+    spare, fields = size - end, 0
+    if _at(file, max(size - end - 20, 0), 4) == b"PK\x06\x07":
+        spare -= END_64
+    for info in infos:
+        title, local = struct.unpack("<HH", _at(file, info.header_offset + LOCAL - 4, 4))
+        start = info.header_offset + LOCAL + title + local
+        spare -= LOCAL + ENTRY + 2 * title + local + len(info.extra) + len(info.comment) + info.compress_size
+        fields += local + len(info.extra)
+        if info.flag_bits & DESCRIBED_LATER:
+            spare -= 16 if _at(file, start + info.compress_size, 4) == DESCRIPTOR else 12
+        if info.compress_type == zipfile.ZIP_DEFLATED:
+            packed = zlib.decompressobj(-zlib.MAX_WBITS)
+            packed.decompress(_at(file, start, info.compress_size), info.file_size + 1)
+            spare += len(packed.unused_data)
+    if spare:
+        problems.append(Problem("archive_added", name, f"{spare} bytes before, between or behind the files"))
+    return problems, [f"{fields} bytes in the archive are fields that packers add, times for one: nobody signed them"] if fields else []
+
+
+def _at(file: BinaryIO, place: int, count: int) -> bytes:
+    file.seek(place)
+    return file.read(count)
 
 
 def lines_of(content: bytes) -> list[Any]:
@@ -627,15 +675,16 @@ class Verdict(NamedTuple):
 
 def verify_bundle(files: Mapping[str, bytes], *, trust: str = "", witness: Sequence[Any] = (), unsigned: bool = False) -> Verdict:
     """Check everything; a first problem does not hide the others.  `unsigned`: a manifest without signature is accepted, and said."""
+    beside = files if isinstance(files, Files) else Files()
     missing = [name for name in REQUIRED if name not in files]
     if missing:
-        return Verdict([Problem("file_missing", name, "every bundle has it") for name in missing], [], [])
+        return Verdict([Problem("file_missing", name, "every bundle has it") for name in missing] + [*beside.problems], [], [])
     try:
         manifest, report, keys = (_json(files[name]) for name in (MANIFEST, REPORT, KEYS))
         records, chain = lines_of(files[RECORDS]), lines_of(files[CHAIN])
         lines_of(files[CUSTODY])
         ring = Ring(keys["keys"], trust)
-        problems = [*_check_files(files, manifest, ring), *ring.problems]
+        problems = [*beside.problems, *_check_files(files, manifest, ring), *ring.problems]
         if MANIFEST_SIGNATURE not in files and not unsigned:
             problems.append(
                 Problem("manifest_unsigned", MANIFEST, "its signature is not there: whoever exported had no key, or somebody took it away")
@@ -650,7 +699,7 @@ def verify_bundle(files: Mapping[str, bytes], *, trust: str = "", witness: Seque
         problems += check_erased(report, ring)
         if witness:
             problems += check_witness((entry for entry in chain if is_readable(entry)), witness, manifest["segments"])
-        notes = list(_notes(files, report, records, trust=trust, witness=witness))
+        notes = [*_notes(files, report, records, trust=trust, witness=witness), *beside.notes]
         notes += _unwitnessed(chain, manifest["segments"], witness) if witness else []
     except ODD as error:
         return Verdict([Problem("bundle_unreadable", "a file of the bundle", f"{type(error).__name__}: {error}")], [], [])
@@ -698,6 +747,8 @@ def _check_files(files: Mapping[str, bytes], manifest: Mapping[str, Any], ring: 
         signed = _json(files[MANIFEST_SIGNATURE])
         text = MANIFEST_CONTEXT + files[MANIFEST]
         yield from ring.check(signed["key"], manifest["created"], signed["signature"], text, MANIFEST, "manifest_signature_wrong")
+        if added := sorted(signed.keys() - SIGNED):
+            yield Problem("manifest_signature_added", MANIFEST_SIGNATURE, f"{', '.join(added)[:100]}")
 
 
 def _check_chains(chain: Sequence[Any], segments: Sequence[Mapping[str, Any]], ring: Ring) -> Iterator[Problem]:

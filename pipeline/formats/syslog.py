@@ -49,6 +49,10 @@ _TAG_WITHOUT_COLON = re.compile(r"([A-Za-z0-9_.%:-]{1,255}) ([A-Za-z0-9_./@-]{1,
 _TAG_OF_A_FILE = re.compile(_TAG_WITHOUT_COLON.pattern + r"(?=\[[0-9A-Z ]|\{\"|type=|node=)")
 _RFC5424 = re.compile(r"1 (\S{1,64}) (\S{1,255}) (\S{1,64}) (\S{1,128}) \S{1,64} ")
 _PID = re.compile(r"[0-9]{1,10}")
+_FILES = re.compile(
+    r"(?:^|/)(?:messages|syslog|secure|(?:auth|authpriv|kern|daemon|user|local[0-7]|all|everything|cluster)(?:\.log)?)(?:[.-][^/]*)?$"
+    r"|/(?:remote|hosts|rsyslog|syslog|syslog-ng)/"  # where central hosts keep what others sent
+)
 _ELEMENT = re.compile(r'\[(?:[^"\]\\]|\\.|"(?:[^"\\]|\\.)*+")*+\]')
 
 
@@ -70,6 +74,12 @@ class SyslogLine(msgspec.Struct, frozen=True, gc=False):
     def tag(self) -> str:
         """What `Parsed.tag` says of it."""
         return (self.program or NO_TAG) if self.framed else ""
+
+
+@lru_cache(maxsize=8192)
+def is_system_log(path: str) -> bool:
+    """Does a log daemon write there what any user sends it, as far as the file's name tells?"""
+    return _FILES.search(path) is not None
 
 
 def text_of(payload: bytes) -> str:

@@ -137,7 +137,7 @@ class Judging:
                 later = index.held.overlapping(held.end - ROOM_SEEN_MS, held.end + ROOM_SEEN_MS)
                 pairs.update(((other, held), None) for other in later if _waited(other))
         for victim, by in pairs:
-            who = self.site.directory.by_uid(by.owner_uid, by.attempt.submit)
+            who = self.site.directory.of(index.cluster).by_uid(by.owner_uid, by.attempt.submit)
             if victim.attempt == by.attempt or abs(victim.start - by.end) > ROOM_SEEN_MS or who is None:
                 continue
             in_room = by.end - CLOCK_MS <= victim.start <= by.end + ROOM_MS and victim.owner_uid != by.owner_uid
@@ -156,7 +156,7 @@ class Judging:
         steps += [pace for pace in index.paces.values() if pace.job in began] if began else []
         for step in sorted(steps, key=lambda each: (each.event_time, each.id)):
             for held in index.allocations_of(step.job):
-                who = self.site.directory.by_uid(held.owner_uid, held.attempt.submit)
+                who = self.site.directory.of(index.cluster).by_uid(held.owner_uid, held.attempt.submit)
                 if who is None or not held.start <= step.event_time <= held.end:
                     continue
                 said = _doubted(step, held)
@@ -171,7 +171,7 @@ class Judging:
                 yield Tell("identities", fact)
 
     def _displaced(self, index: HostIndex, victim: Allocation, by: Allocation) -> Tell | None:
-        who = self.site.directory.by_uid(by.owner_uid, by.attempt.submit)
+        who = self.site.directory.of(index.cluster).by_uid(by.owner_uid, by.attempt.submit)
         if who is None:
             return None
         in_room = victim.end - CLOCK_MS <= by.start <= victim.end + ROOM_MS and victim.owner_uid != by.owner_uid

@@ -75,9 +75,8 @@ class HostsState:
         self.hardware_ms = settings.detect.hardware_window_seconds * 1000
         self.keep_ms = settings.retention.host_days * DAY_MS
         self.judging = Judging(settings, cases)
-        directory = settings.directory()
+        self.directory = directory = settings.directory()
         self.signals_max = settings.retention.host_signals_max
-        self.people = frozenset(each.uid for each in directory.identities if each.uid is not None)
         self.conduct = Conduct(directory, [Folder(root.path.rstrip("/") + "/", root.kind) for root in settings.artefact_roots])
         self.sweep = Sweep(SWEEP_MS, SWEEP_CASES_MAX)
         # So long before what is new lies what it is looked at with: claims, and the coverage of whole days.
@@ -94,7 +93,8 @@ class HostsState:
         return known
 
     def _build(self, case: bytes, since: int, facts: Mapping[str, tuple[bytes, bytes]]) -> HostIndex:
-        index = HostIndex(*case_name(case), self.bucket_ms, Room(self.signals_max, self.people), since)
+        cluster, host = case_name(case)
+        index = HostIndex(cluster, host, self.bucket_ms, Room(self.signals_max, self.directory.of(cluster).uids), since)
         new, until = Changes(), self.cases.until(case, facts)
         for fact_id, (_, body) in facts.items():
             index.add(fact_id, decode_told(body), new, packed=until.get(fact_id, 0))

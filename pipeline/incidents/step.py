@@ -35,7 +35,7 @@ from pipeline.incidents.places import Beside
 from pipeline.incidents.publishing import IncidentPublisher
 from pipeline.model.facts import Fact, case_name
 from pipeline.model.finding import Finding
-from pipeline.model.identity import KEY
+from pipeline.model.identity import KEY, Directory
 from pipeline.model.ids import rank
 from pipeline.model.incident import Incident
 from pipeline.model.instants import DAY_MS
@@ -174,6 +174,7 @@ def _incident(
     state: IncidentsState, case: bytes, members: Sequence[Linked], rivals: Sequence[Linked], around: tuple[object, ...], now: Watermarks
 ) -> tuple[Incident, Rests]:
     index, (cluster, _) = state.index(case), case_name(case)
+    people = state.directory.of(cluster)
     unheard: set[tuple[Source, int]] = set()
 
     def heard(source: Source, day: int) -> bool:
@@ -186,14 +187,14 @@ def _incident(
 
     def logins(who: str, time: int) -> Logins:
         """To the account of this identity, under whatever id they were told."""
-        accounts = [*state.directory.told_as(who, time)]
+        accounts = [*people.told_as(who, time)]
 
         def others(place: str, days: range) -> Iterator[Beside]:
             places.add(place)
             for each in index.places.others(place, accounts, days):
                 yield each._replace(member=state.roles.get(each.account, Role.MEMBER) == Role.MEMBER)
 
-        return Logins(index.logins_of(accounts), state.directory.owned(who, KEY), others)
+        return Logins(index.logins_of(accounts), people.owned(who, KEY), others)
 
     first, last = window_of(members)
     accused = {each.finding.suspect for each in members} - {""}
@@ -204,7 +205,7 @@ def _incident(
             silent[source.value] = days
     known = Known(
         role=lambda who: state.roles.get(who, ""),
-        signals=_signals(state, index, accused, first, last),
+        signals=_signals(people, index, accused, first, last),
         heard=heard,
         entered=lambda who, time: logins(who, time).entered(_of_session(time)[0], time),
         unlike=lambda who, day: logins(who, day).unlike(*_of_session(day)),
@@ -213,7 +214,7 @@ def _incident(
         others = [each.finding for each in rivals]
         around_it = Surroundings(state.directory, known, silent, index.full, index.attempts, state.pricing, others)
         built = building.build(cluster, members, around_it)
-    suspects = frozenset(account for who in accused for account in state.directory.told_as(who))
+    suspects = frozenset(account for who in accused for account in people.told_as(who))
     return built, Rests(asked, suspects, frozenset(places), frozenset(unheard), around)
 
 
@@ -231,13 +232,13 @@ def _of_session(day: int) -> tuple[int, int]:
     return day // DAY_MS - SESSION_DAYS, day // DAY_MS
 
 
-def _signals(state: IncidentsState, index: IncidentsIndex, whose: Iterable[str], first: int, last: int) -> dict[str, list[Finding]]:
+def _signals(people: Directory, index: IncidentsIndex, whose: Iterable[str], first: int, last: int) -> dict[str, list[Finding]]:
     """Those that are near enough in time, by suspect; whichever incident they belong to.  One tells of all uses, from the first on."""
     found: dict[str, list[Finding]] = {}
     for each in sorted(index.signals.values(), key=lambda each: (each.effect_time, each.id)):
         if each.effect_time <= last + GAP_MS and (each.effect == AFTER_END or each.closes_at >= first - GAP_MS):
             for who in whose:
-                if each.subject.name in state.directory.told_as(who, each.effect_time):
+                if each.subject.name in people.told_as(who, each.effect_time):
                     found.setdefault(who, []).append(each)
     return found
 

@@ -16,9 +16,10 @@ printed does not replace the shipper's word on whose output it is; a time long p
 the shipper says neither host nor file, nobody knows the author, and the line is taken at its word.  Where the site says that some topics
 are closed, events of the others, to which anybody may write, are marked as unproven; they count neither as heard nor as lost where their
 source has a closed topic.  So are those of a line that came by the system log in the name of a daemon that has a log of its own, unless
-the log daemon tells that root sent it, or the site that it lets nobody else use that name: `logger -t` is open to every user.  A host that
-a line names (`node=`, the system log's prefix) is believed over the shipper's, because logs come through central hosts: the row says
-`shipped_by`, UNKNOWN_HOST where nobody said it.
+the log daemon tells that root sent it, or the site that it lets nobody else use that name: `logger -t` is open to every user, and
+what stands behind a line end in his message is a line without a prefix in a file of the system log.  A host that a line names (`node=`, the
+system log's prefix) is believed over the shipper's, because logs come through central hosts: the row says `shipped_by`, UNKNOWN_HOST
+where nobody said it.
 """
 
 import contextlib
@@ -34,7 +35,7 @@ from pipeline.formats.envelopes.compressed import INFLATED_BYTES_MAX
 from pipeline.formats.envelopes.raw import said_by
 from pipeline.formats.line import ITEMS_MAX, ROOT, Line, Reading
 from pipeline.formats.split_lines import PIECE_BYTES_MAX
-from pipeline.formats.syslog import NO_TAG, program_of, text_of
+from pipeline.formats.syslog import NO_TAG, is_system_log, program_of, text_of
 from pipeline.ingest.facts import PLACED, TELLING, facts_of, spoken_for
 from pipeline.ingest.feeds import OPEN_TO_USERS, Feeds, feed_key
 from pipeline.ingest.rates import Rates
@@ -130,11 +131,12 @@ class IngestState:
 class Origin:
     """What does not depend on a line but on where it comes from: topic, host, program and file, and the cluster that its shipper names."""
 
-    __slots__ = ("clock", "feed", "file", "job", "program", "proven", "read", "source", "until")
+    __slots__ = ("clock", "feed", "file", "job", "program", "proven", "read", "source", "system_log", "until")
 
     def __init__(self, state: IngestState, topic: str, line: Line, named: int, *, said: bool) -> None:
         self.source = source = state.reader.reading_of(topic, line, named)
         self.proven = state.is_proven(topic)
+        self.system_log = is_system_log(line.file)
         self.feed, self.until = "", 0
         self.read: frozenset[Source] = frozenset()  # families of which it is known until then that they are read there
         if not source.of_job:  # of a job's output nobody concludes anything
@@ -378,9 +380,8 @@ def decode_line(
     sha256 = hashlib.sha256(payload).hexdigest()
     raw, heard = payload.decode("utf-8", "surrogateescape"), False
     for parsed in events:
-        event = _event(
-            state, parsed, line, origin, collected, sha256, shipper, proven=origin.proven and not _is_claimed(state, parsed, line)
-        )
+        proven = origin.proven and not _is_claimed(state, parsed, line, origin)
+        event = _event(state, parsed, line, origin, collected, sha256, shipper, proven=proven)
         if twins is not None and not parsed.own_id:
             event = twins.told_apart(event)
         try:
@@ -470,7 +471,7 @@ def _note_whose(state: IngestState, record: Record, headers: Mapping[str, bytes]
 def _note_too_large(state: IngestState, record: Record, line: Line, named: int, lost: Losses) -> None:
     """Whose a line is, a format may claim by the look of it, and not where any user may have written it."""
     source = state.reader.reading_of(record.topic, line, named)
-    if source.job or (line.tagged and not line.file):
+    if source.job or (line.tagged and not line.file) or is_system_log(line.file):
         return
     format_ = registry.by_name(source.format) if source.format else registry.claimant(line.payload, source.allowed)
     if format_ is not None and format_.source not in OPEN_TO_USERS and not program_of(text_of(line.payload[:HEAD_BYTES])):
@@ -606,24 +607,25 @@ def _as_shipped(state: IngestState, record: Record, line: Line, headers: Mapping
     return shipped if state.reader.reading_of(record.topic, shipped, named).job else line
 
 
-def _by_system_log(parsed: Parsed, line: Line) -> bool:
+def _by_system_log(parsed: Parsed, line: Line, origin: Origin) -> bool:
     """Did the line of a daemon that has a log of its own come by the system log?
 
+    Without a prefix, too: what stands behind a line end in a message, log daemons write as a line without one.
     Not asked of whom a bastion lets in: as sshd's and su's lines that withholds a name, and says of nobody what he did.
     """
-    if parsed.source in OF_LOGS or (parsed.tag == "" and line.writer == ""):
+    if parsed.source in OF_LOGS or (parsed.tag == "" and line.writer == "" and not origin.system_log):
         return False
     return not (parsed.source is Source.TELEPORT and isinstance(parsed.body, Login | SessionChanged))
 
 
-def _is_claimed(state: IngestState, parsed: Parsed, line: Line) -> bool:
+def _is_claimed(state: IngestState, parsed: Parsed, line: Line, origin: Origin) -> bool:
     """May anybody have written it in the name of its program?"""
-    if not _by_system_log(parsed, line) or line.writer == ROOT:
+    if not _by_system_log(parsed, line, origin) or line.writer == ROOT:
         return False
     names = {parsed.tag} if parsed.tag else set[str]()
     if line.writer:
         names.add(line.program or NO_TAG)
-    return not names <= state.trusted_programs
+    return not (names or {NO_TAG}) <= state.trusted_programs
 
 
 def _event(
@@ -649,7 +651,7 @@ def _event(
     if time is None:
         time = collected
     if isinstance(body, JobRecord):
-        body = with_uids(state.directory, body, time)
+        body = with_uids(state.directory.of(source.cluster), body, time)
     placed = offset is not None and isinstance(body, PLACED)
     return Event(
         id=event_id,
@@ -690,8 +692,8 @@ def _row(
         attrs["claimed_job"] = claimed
     if event.unproven:
         attrs["sender"] = "not authenticated"
-    if _by_system_log(parsed, line):  # read again from here, since the line alone may not tell
-        attrs["by_syslog"] = line.writer or "prefix"
+    if _by_system_log(parsed, line, origin):  # read again from here, since the line alone may not tell
+        attrs["by_syslog"] = line.writer or ("prefix" if parsed.tag else "file")
     if line.truncated:
         attrs["truncated"] = "by its shipper"
     if event.shipper and origin.source.host != host:  # read again from here, since by it logs count as those of one host or of two

@@ -40,7 +40,7 @@ class StoredRow(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     collected_time: int | None  # UTC ms
     payload: bytes
     cluster: str = ""
-    by_syslog: str = ""  # who wrote it, as the log daemon tells, or `prefix`; empty: it came otherwise, or before that was stored
+    by_syslog: str = ""  # who wrote it, as the log daemon tells, `prefix` or `file`; empty: it came otherwise, or before that was stored
 
 
 class StoredRecord(Record, frozen=True, kw_only=True):

@@ -282,7 +282,7 @@ def _is_own(case: Case, writer: str, path: str, write: Event) -> bool:
     if case.site.root_of(path).writers:
         return False  # the settings say whose the folder is, and a foreign write is not by one of them
     uid = write.body.file_uid if isinstance(write.body, FileTouched) else None
-    holder = case.site.directory.by_uid(uid, write.event_time) if uid is not None else None
+    holder = case.site.directory.of(write.cluster).by_uid(uid, write.event_time) if uid is not None else None
     return holder is None or holder.id == writer
 
 

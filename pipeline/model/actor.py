@@ -26,8 +26,8 @@ _KINDS: dict[Source, str] = {
 
 
 def actor_of(directory: Directory, event: Event) -> Identity | None:
-    """The identity behind an event, as valid at event time; None when the event names nobody."""
-    body, at = event.body, event.event_time
+    """The identity behind an event, as valid at event time in its cluster; None when the event names nobody."""
+    directory, body, at = directory.of(event.cluster), event.body, event.event_time
     if isinstance(body, AuditRecord):
         fields = body.fields
         audited = "auid" in fields
@@ -67,7 +67,7 @@ def _named(directory: Directory, event: Event) -> Identity | None:
 
 
 def with_uids(directory: Directory, record: JobRecord, at: int) -> JobRecord:
-    """The record with uids for the names that the map knows, where its source states names alone (`sacct --json`)."""
+    """The record with uids for the names that its cluster's map knows, where its source states names alone (`sacct --json`)."""
     found: dict[str, int | None] = {}
     for name, field in ((record.owner, "owner_uid"), (record.cancelled_by, "cancelled_by_uid")):
         if name and getattr(record, field) is None and (who := directory.known(LOGIN, name, at)) is not None:
@@ -104,5 +104,5 @@ def relation(actor: Identity | None, owner: Identity | None) -> str:
 
 
 def _at_one_time(one: Identity, other: Identity) -> bool:
-    """A uid that is given away anew is another person's."""
-    return one.valid_from < other.valid_to and other.valid_from < one.valid_to
+    """A uid that is given away anew, or in another cluster, is another person's."""
+    return one.is_beside(other) and one.valid_from < other.valid_to and other.valid_from < one.valid_to

@@ -217,7 +217,7 @@ def account(directory: Directory, event: Event) -> Identity | None:
     The account, not the hand: an accepted key may be somebody else's, and that is for the judge.  A job is its submitter's: who had the
     uid when it was submitted.
     """
-    body, at = event.body, event.event_time
+    directory, body, at = directory.of(event.cluster), event.body, event.event_time
     if isinstance(body, Login):
         uid, login = None, body.user
     elif isinstance(body, PrivilegeUsed):

@@ -15,6 +15,9 @@ cluster's.  A name is found only in the kind in which the map states it:
     key          sshd                                 SHA256:m2T...; the key's holder, whatever account it opened
     email        wherever a name has an @             u017@example.org: also found for other kinds, with or without `oidc:`
 
+Clusters may number and name people apart: an identity's uid, logins and names at an API server are its own in its `clusters` alone, and
+`Directory.of` is the map of one.  A name of the other kinds is a person's wherever it is read.
+
 A role that somebody assumed is found by the role when the map does not name the session: the session's name is the caller's to choose,
 and so no address in it is anybody's.
 """
@@ -27,6 +30,7 @@ import msgspec
 from pipeline.model.ids import UNSET_UID, keyed
 
 LOGIN, KUBERNETES, CLOUD, BASTION, GIT, KEY, EMAIL = NAME_KINDS = ("login", "kubernetes", "cloud", "bastion", "git", "key", "email")
+OF_CLUSTERS = frozenset({LOGIN, KUBERNETES})  # as uids: what a cluster gives
 UID = "uid:"  # begins the id of a uid that nobody has
 _ASSUMED_ROLE = ":assumed-role/"
 
@@ -42,6 +46,15 @@ class Identity(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     role: str = ""  # member | admin | service | shared | root | "" (unknown)
     valid_from: int = 0  # UTC ms
     valid_to: int = 2**62
+    clusters: tuple[str, ...] = ()  # in which it has uid, logins and names at the API server; empty: in all
+
+    def is_in(self, cluster: str) -> bool:
+        """Has it an account there?"""
+        return not self.clusters or cluster in self.clusters
+
+    def is_beside(self, other: "Identity") -> bool:
+        """May both have accounts in one cluster?"""
+        return not self.clusters or not other.clusters or not {*self.clusters}.isdisjoint(other.clusters)
 
 
 ROOT = Identity(id="root", uid=0, login="root", role="root")
@@ -54,6 +67,13 @@ def _unknown_uid(uid: int) -> Identity:
 
 def _unknown_login(login: str) -> Identity:
     return Identity(id=f"login:{login}", login=login)
+
+
+def _away(identity: Identity) -> Identity:
+    """As a cluster knows it in which it has no account."""
+    return msgspec.structs.replace(
+        identity, uid=None, login="", names=tuple((kind, name) for kind, name in identity.names if kind not in OF_CLUSTERS)
+    )
 
 
 class Ticket(msgspec.Struct, frozen=True, gc=False, kw_only=True):
@@ -69,7 +89,7 @@ class Ticket(msgspec.Struct, frozen=True, gc=False, kw_only=True):
 
 
 class Directory:
-    """The identity map of one settings digest: a pure function of (name, time).
+    """The identity map of one settings digest: a pure function of (name, time), in one cluster or where all have the same accounts.
 
     `key` is the site's (`privacy.key`): what stands in the place of a name cannot be undone by trying names.  Without one it can.
     """
@@ -86,6 +106,26 @@ class Directory:
             for kind, name in names_of(identity):
                 self._by_name.setdefault((kind, name), []).append(identity)
         self._tickets = tuple(sorted(tickets, key=lambda ticket: (ticket.start, ticket.id)))
+        self._clusters = frozenset(cluster for identity in identities for cluster in identity.clusters)
+        self._within: dict[str, Directory] = {}
+
+    def of(self, cluster: str) -> "Directory":
+        """The map as it holds in a cluster."""
+        if not self._clusters:
+            return self
+        name = cluster if cluster in self._clusters else ""  # the others are alike
+        found = self._within.get(name)
+        if found is None:
+            inside = [each for each in self.identities if each.is_in(name)]  # first: of a person's entries this one has the uid
+            outside = [_away(each) for each in self.identities if not each.is_in(name)]
+            found = self._within[name] = Directory([*inside, *outside], self._tickets, self.key)
+            found._clusters = frozenset()
+        return found
+
+    @property
+    def uids(self) -> frozenset[int]:
+        """That anybody has, or had."""
+        return frozenset(self._by_uid)
 
     def label(self, *parts: str) -> str:
         """What stands for a name where it is withheld, and tells it from others: always the same at one site."""

@@ -146,10 +146,11 @@ def references(settings: Settings) -> list[Line]:
 
 
 def clusters(settings: Settings) -> Iterator[Line]:
-    """Clusters that tickets and suppressions speak of and no source has: they would hold for nothing."""
+    """Clusters that identities, tickets and suppressions speak of and no source has: they would hold for nothing."""
     known = {SourceSettings(name="any").cluster, *(source.cluster for source in settings.sources)}
     named = [(f"suppression {each.about}", each.cluster) for each in settings.detect.suppressions]
     named += [(f"ticket {ticket.id}", ticket.cluster) for ticket in settings.tickets]
+    named += [(f"identity {entry.id}", cluster) for entry in settings.identities for cluster in entry.clusters]
     if stray := [f"{cluster} ({where})" for where, cluster in named if cluster and cluster not in known]:
         advice = "Correct the name, or give the sources of that cluster their `cluster`."
         yield fail("settings", "clusters", f"{len(stray)} that no source has: {', '.join(stray[:5])}", advice)

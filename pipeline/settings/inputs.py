@@ -79,7 +79,7 @@ class IngestSettings(Part):
         (),
         description="programs whose lines in the system log nobody but root can write, since the log daemon checks the sender (rsyslog's"
         " trusted properties of `imuxsock`, `_UID` of journald): what others send there in a daemon's name (`audispd`, `slurmctld` ...)"
-        " names nobody",
+        " names nobody; `-`: lines of a daemon there that have no tag or no prefix, which a line end in any user's message makes, too",
     )
     future_seconds_rejected: int = Field(86_400, ge=0, description="times further ahead of collection are dead-lettered")
     failing_percent: int = Field(

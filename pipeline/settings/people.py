@@ -33,7 +33,7 @@ class IdentitySettings(Part):
     """One identity: a person or a service, and the names under which logs know it, valid in a period."""
 
     id: str = Field(min_length=1, description="the identity's own id, e.g. u017")
-    uid: int | None = Field(None, ge=0, le=0xFFFFFFFE, description="numeric user id on the cluster")
+    uid: int | None = Field(None, ge=0, le=0xFFFFFFFE, description="numeric user id, in its clusters")
     login: str = Field("", description="login name")
     names: dict[NameKind, tuple[str, ...]] = Field(
         default_factory=dict,
@@ -45,6 +45,11 @@ class IdentitySettings(Part):
         Role.MEMBER,
         description="member, admin, service, or shared: an account that several people use; what is done with it is judged as a "
         "person's act, and it is never named",
+    )
+    clusters: tuple[str, ...] = Field(
+        (),
+        description="clusters in which uid, logins and kubernetes names are this one's; empty: all. Who has others elsewhere has an"
+        " entry for each, under one id",
     )
     valid_from: datetime | None = Field(None, description="start of validity, with offset; empty: always")
     valid_to: datetime | None = Field(None, description="end of validity, exclusive; empty: still")
@@ -79,6 +84,7 @@ class IdentitySettings(Part):
             role=self.role.value,
             valid_from=milliseconds(self.valid_from, 0),
             valid_to=milliseconds(self.valid_to, FOREVER),
+            clusters=self.clusters,
         )
 
 

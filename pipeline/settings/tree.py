@@ -8,7 +8,7 @@ import hashlib
 from pydantic import Field, PrivateAttr, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from pipeline.model.identity import Directory, Identity, Ticket, names_of
+from pipeline.model.identity import OF_CLUSTERS, Directory, Identity, Ticket, names_of
 from pipeline.model.privacy import Pseudonyms, Veil
 from pipeline.settings.clickhouse import ClickHouseSettings
 from pipeline.settings.detect import DetectSettings
@@ -105,10 +105,13 @@ class Settings(BaseSettings):
             uid = () if identity.uid is None else (("uid", str(identity.uid)),)
             for name in dict.fromkeys((*uid, *names_of(identity))):
                 for other, held in holders.setdefault(name, []):
-                    if held.id != identity.id and held.valid_from < identity.valid_to and identity.valid_from < held.valid_to:
+                    at_one_time = held.valid_from < identity.valid_to and identity.valid_from < held.valid_to
+                    in_one_place = name[0] not in ("uid", *OF_CLUSTERS) or held.is_beside(identity)
+                    if held.id != identity.id and at_one_time and in_one_place:
                         raise ValueError(
                             f"{IDENTITIES}.{other} ({held.id}) and {IDENTITIES}.{number} ({identity.id}) both claim {name[0]} {name[1]!r} "
                             "at the same time: give one of them valid_to, or take the name from it"
+                            + (", or say of both in which `clusters` it is theirs" if name[0] in ("uid", *OF_CLUSTERS) else "")
                         )
                 holders[name].append((number, identity))
         return self

@@ -7,7 +7,7 @@ import pytest
 from pydantic import ValidationError
 
 from pipeline.errors import ConfigError
-from pipeline.settings import ArtefactRootSettings, PrivacySettings, Settings
+from pipeline.settings import ArtefactRootSettings, IdentitySettings, PrivacySettings, Settings
 from tests import build
 
 KEY = "a key for tests alone"
@@ -68,6 +68,20 @@ def test_stages_see_nobody_of_the_map() -> None:
     assert seen.artefact_roots[0].path == f"/home/{owner.login}/env"
     assert seen.veiled() is seen
     assert seen.digest() == settings.digest()
+
+
+def test_people_of_two_clusters_with_one_uid_stay_two() -> None:
+    """Under other names, too: clusters are nobody's."""
+    people = tuple(
+        IdentitySettings(id=who, uid=5099, login="u099", clusters=(where,)) for who, where in (("u099", "east"), ("w77", "west"))
+    )
+    settings = build.settings(privacy={"pseudonyms": True, "key": KEY}, identities=people)
+    pseudonyms = settings.veil().pseudonyms
+    assert pseudonyms is not None
+    uid, login, map_ = pseudonyms.uid(5099), pseudonyms.name("u099"), settings.veiled().directory()
+    for who, where in (("u099", "east"), ("w77", "west")):
+        for found in (map_.of(where).by_uid(uid, 0), map_.of(where).by_login(login, 0)):
+            assert (found and found.id) == pseudonyms.name(who)
 
 
 def test_a_ticket_named_after_a_person_is_told_under_another_name() -> None:

@@ -387,6 +387,20 @@ def test_two_identities_that_claim_a_name_at_one_time_are_refused(claim: str) ->
     load(written(TWO.format(until="2026-03-02T00:00:00Z", claim=claim)))
 
 
+@pytest.mark.parametrize("claim", CLAIMS.values(), ids=CLAIMS)
+@pytest.mark.parametrize(("one", "other"), [("[east]", "[west]"), ("[east]", "[west, east]"), ("[east]", "[]")])
+def test_what_a_cluster_gives_two_may_have_in_two_clusters(one: str, other: str, claim: str) -> None:
+    """And not in one; a key is a person's in all."""
+    text = TWO.format(until="2026-03-03T00:00:00Z", claim=f"{claim}\n  clusters: {other}").replace(
+        "  uid: 5017", f"  clusters: {one}\n  uid: 5017", 1
+    )
+    if other == "[west]" and "key:" not in claim:
+        load(written(text))
+    else:
+        with pytest.raises(ConfigError, match="both claim"):
+            load(written(text))
+
+
 def test_e_mail_addresses_are_compared_without_case() -> None:
     """`U017@Example.org` is `u017@example.org`."""
     names = [{"id": each, "names": {"email": [mail]}} for each, mail in (("u017", "U017@Example.org"), ("u018", "u017@example.org"))]

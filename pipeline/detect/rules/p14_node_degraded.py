@@ -154,7 +154,7 @@ def _undone(case: HostCase, suspicion: Suspicion) -> Event | None:
 def _victims(case: HostCase, suspicion: Suspicion) -> Sequence[Held]:
     """Attempts of others than the actor that held the host."""
     at = suspicion.cause.event_time
-    owners = case.site.directory
+    owners = case.site.directory.of(case.cluster)
     return [held for held in case.holding(at) if relation(suspicion.actor, owners.by_uid(held.owner_uid, at)) not in ("owner", "unknown")]
 
 

@@ -59,6 +59,7 @@ from pipeline.formats.envelopes.said import (
 )
 from pipeline.formats.fields import strict_json, zoned_time
 from pipeline.formats.line import ANYBODY, ROOT, Headers, Line, Part
+from pipeline.formats.syslog import is_system_log
 
 _JOBCOMP_START = re.compile(rb'\{"jobid":[0-9]')
 _PROBE_START = b'{"trainwatch_probe":'
@@ -69,10 +70,6 @@ _BROKEN = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _ORDINAL_DIGITS_MAX = 6
 _SOCKET = "imuxsock"  # rsyslog's input for programs
 _OF_THE_KERNEL = frozenset({"audit", "kernel"})  # the journal's transports
-_SYSTEM_LOGS = re.compile(
-    r"(?:^|/)(?:messages|syslog|secure|(?:auth|authpriv|kern|daemon|user|local[0-7]|all|everything|cluster)(?:\.log)?)(?:[.-][^/]*)?$"
-    r"|/(?:remote|hosts|rsyslog|syslog|syslog-ng)/"  # where central hosts keep what others sent
-)
 POD_BYTES_MAX = 8192  # labels and annotations of a pod are usually a few hundred
 
 _TAILED = (b'{"@timestamp":"', b'{"file":"', b'{"message":"')  # how the shippers begin whose objects are `_Tailed`
@@ -250,7 +247,7 @@ def _tailed(value: bytes) -> Line | None:
         host=host,
         program=program,
         tagged=bool(program),
-        writer=ANYBODY if program and _SYSTEM_LOGS.search(path) else "",
+        writer=ANYBODY if program and is_system_log(path) else "",
         file=path,
         file_offset=offset,
         collected_time=collected,
@@ -319,7 +316,7 @@ def _writer(wrapper: _Wrapper, log: Mapping[str, Any], path: str) -> str:
     apart = wrapper.ident is not None or wrapper.appname is not None or isinstance(log.get("syslog"), dict)
     named = wrapper.program is not None or wrapper.program_capital is not None
     if path:
-        return ANYBODY if apart or (named and _SYSTEM_LOGS.search(path)) else ""
+        return ANYBODY if apart or (named and is_system_log(path)) else ""
     transport: object = wrapper.transport
     uids = [wrapper.uid_journal, wrapper.uid_socket]
     if wrapper.journald is not UNSET:

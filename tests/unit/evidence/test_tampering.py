@@ -2,9 +2,13 @@
 
 import base64
 import hashlib
+import io
 import json
-from collections.abc import Sequence
+import zipfile
+import zlib
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -54,6 +58,7 @@ from tests.unit.evidence.build import (
     resealed,
     sealed_range,
     with_leaves,
+    written,
 )
 
 FIRST_FORM = kept.FOLDER / "0.1.0-74e13af28318.zip"
@@ -360,6 +365,7 @@ def test_a_changed_line_is_found_where_the_record_is_gone() -> None:
     [
         ("the manifest itself", on_json(MANIFEST, lambda manifest: manifest.update(by="u001@ops")), "manifest_signature_wrong"),
         ("its signature", on_json(MANIFEST_SIGNATURE, lambda signed: signed.update(key=STRANGER.key)), "key_unknown"),
+        ("a word beside it", on_json(MANIFEST_SIGNATURE, lambda signed: signed.update(said="u099 did it")), "manifest_signature_added"),
         ("a file added", lambda files: files.update({"extra.txt": b"x"}), "file_added"),
         ("the custody log", lambda files: files.update({CUSTODY: b""}), "file_changed"),
         ("the checker", lambda files: files.update({"verify.py": b"print('OK')"}), "file_changed"),
@@ -370,6 +376,99 @@ def test_the_manifest_covers_the_rest(name: str, edit: Edit, code: str) -> None:
     files = files_of()
     edit(files)
     assert code in codes(files)
+
+
+def with_comment(content: bytes, name: str = "") -> bytes:
+    """On the archive, or on one of its files."""
+    file = io.BytesIO(content)
+    with zipfile.ZipFile(file, "a") as archive:
+        if name:
+            archive.getinfo(name).comment = b"u099 did it"
+        archive.comment = b"" if name else b"u099 did it"
+        archive._didModify = True  # type: ignore[attr-defined]  # else it writes no new directory
+    return file.getvalue()
+
+
+def without_entry(content: bytes) -> bytes:
+    """A file's bytes, of which the directory does not tell."""
+    file = io.BytesIO(content)
+    with zipfile.ZipFile(file, "a") as archive:
+        archive.writestr(zipfile.ZipInfo("z.txt"), "u099 did it")
+        archive.filelist.pop()
+    return file.getvalue()
+
+
+def with_folder(content: bytes) -> bytes:
+    """That holds no file and has a name."""
+    file = io.BytesIO(content)
+    with zipfile.ZipFile(file, "a") as archive:
+        archive.writestr("u099 did it/", b"")
+    return file.getvalue()
+
+
+def behind_the_end_of_a_file(content: bytes) -> bytes:
+    """Of its packed bytes, and before their number says so."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(content)) as old, zipfile.ZipFile(file, "w") as archive:
+        for name in old.namelist():
+            packed = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+            info, whole = zipfile.ZipInfo(name), old.read(name)
+            text = packed.compress(whole) + packed.flush() + b"u099 did it"
+            archive.writestr(info, text)  # as it is, and then called packed
+            info.compress_type, info.CRC, info.file_size = zipfile.ZIP_DEFLATED, zlib.crc32(whole), len(whole)
+            file.seek(info.header_offset)
+            file.write(info.FileHeader())
+            file.seek(0, 2)
+    return file.getvalue()
+
+
+PACKED: dict[str, tuple[Callable[[bytes], bytes], str]] = {
+    "bytes before": (lambda content: b"u099 did it" + content, "archive_added"),
+    "bytes behind": (lambda content: content + b"u099 did it", "archive_added"),
+    "another archive before": (lambda content: content + content, "archive_added"),
+    "a comment": (with_comment, "archive_added"),
+    "a comment on a file": (lambda content: with_comment(content, REPORT), "archive_added"),
+    "a file that no directory names": (without_entry, "archive_added"),
+    "bytes behind the end of a file": (behind_the_end_of_a_file, "archive_added"),
+    "a folder": (with_folder, "file_added"),
+}
+
+
+@pytest.mark.parametrize(("change", "code"), PACKED.values(), ids=PACKED)
+def test_what_stands_in_the_archive_beside_its_files_is_named(tmp_path: Path, change: Callable[[bytes], bytes], code: str) -> None:
+    """No digest covers it, and whoever hands it on says that it was checked."""
+    for path in (FIRST_FORM, written(tmp_path)):
+        changed = tmp_path / "changed.zip"
+        changed.write_bytes(change(path.read_bytes()))
+        verdict = verify.verify_bundle(verify.read_bundle(changed), trust=OLD.fingerprint)
+        assert {problem.code for problem in verdict.problems} == {code}
+
+
+def test_whoever_packs_a_bundle_again_is_told_what_his_packer_adds(tmp_path: Path) -> None:
+    """Fields for times and owners, sizes behind what was packed: nothing is wrong by that, and nobody signed it."""
+
+    class Pipe(io.BytesIO):
+        def seekable(self) -> bool:
+            return False
+
+    file = Pipe()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in files_of().items():
+            info = zipfile.ZipInfo(name)
+            info.extra = b"UT\x05\x00\x01\x00\x00\x00\x00"
+            archive.writestr(info, content, zipfile.ZIP_DEFLATED)
+    path = tmp_path / "again.zip"
+    path.write_bytes(file.getvalue())
+    verdict = verify.verify_bundle(verify.read_bundle(path), trust=OLD.fingerprint)
+    assert verdict.problems == []
+    assert [note for note in verdict.notes if "fields that packers add" in note]
+
+
+def test_an_empty_folder_within_a_folder_is_named(tmp_path: Path) -> None:
+    """As any name is that the manifest has not."""
+    folder = written(tmp_path, "bundle")
+    (folder / "u099 did it").mkdir()
+    assert codes(verify.read_bundle(folder)) == {"file_added"}
 
 
 def test_a_forger_with_keys_of_his_own_is_found_by_whoever_knows_the_real_one() -> None:

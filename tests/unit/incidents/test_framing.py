@@ -319,6 +319,22 @@ def by_rsyslog(tag: str, lines: Iterable[Line], **known: str) -> list[Line]:
     ]  # fmt: skip
 
 
+def behind_a_line_end(lines: Iterable[Line], file: str = "/var/log/messages") -> list[Line]:
+    """The same texts in a message after a line end, as syslog-ng writes that to its file: a line without a prefix."""
+    return [line._replace(stream="access", source="syslog", file=file) for line in lines]
+
+
+def by_filebeat(lines: Iterable[Line], file: str = "/var/log/auth.log") -> list[Line]:
+    """Likewise as an object of a shipper's."""
+    return [
+        Line(line.at, "access", line.host, "", "", orjson.dumps(
+            {"@timestamp": f"{iso(line.at)}Z", "log": {"offset": int(line.at * 1000) % 100_000, "file": {"path": file}},
+             "message": line.text, "host": {"name": line.host}}
+        ).decode())
+        for line in lines
+    ]  # fmt: skip
+
+
 AUDITED = SITE.sudo_in_audit(HOUR, CAPPED, host="gpu-002")
 RAN = [Line(HOUR, "access", "gpu-002", "", "", f"    u099 : TTY=pts/0 ; PWD=/home/u099 ; USER=root ; COMMAND={CAPPED}")]
 COMMAND = {"id": "c1", "user": "u099@example.org", "asset": "gpu-002(10.0.0.7)", "account": "root", "input": CAPPED, "session": "s1",
@@ -341,6 +357,10 @@ CLAIMED: dict[str, tuple[list[Line], str]] = {  # and the program in whose name
     "by rsyslog, which does not know who wrote": (
         [*EDITED, *slowed(*by_rsyslog("sudo", RAN), *by_rsyslog("audispd", AUDITED))], "audispd",
     ),
+    "a command in the audit, without a prefix": ([*EDITED, *slowed(*SUDO, *behind_a_line_end(AUDITED))], "-"),
+    "that and a kill, by Filebeat": (
+        [*JOB_KILLED, *by_filebeat(SITE.kill(97)), *slowed(*SUDO, *by_filebeat(AUDITED))], "-",
+    ),
     "a cancel in the controller's name": ([*killed(), *ENDED, *by_logger("slurmctld", ORDER, "scheduler")], "slurmctld"),
     "a delete in the name of PBS": ([*killed(), *OF_PBS, *by_logger("pbs", DELETED, "scheduler")], "pbs"),
     "a command at the bastion": ([*cancelled(), *slowed(*by_logger("jumpserver", BY_BASTION))], "jumpserver"),
@@ -349,7 +369,7 @@ CLAIMED: dict[str, tuple[list[Line], str]] = {  # and the program in whose name
 
 @pytest.mark.parametrize(("lines", "program"), CLAIMED.values(), ids=CLAIMED)
 def test_what_anybody_writes_in_a_daemons_name_names_nobody(lines: list[Line], program: str) -> None:
-    """With `logger -t`.  Where the site says that its log daemon lets nobody but root do that, it is that daemon's word."""
+    """With `logger -t`, or a line end.  Where the site says that its log daemon lets nobody but root do that, it is that daemon's word."""
     story = [*HABIT, *THEIRS, *ELSEWHERE, *lines]
     assert named(story, artefact_roots=ENVIRONMENT) == set()
     trusting = IngestSettings(trusted_syslog_programs=(program,))
@@ -401,6 +421,21 @@ def test_who_had_left_is_not_named_for_who_came(identities: tuple[IdentitySettin
     """By the map as it was valid at the time of the acts; acts before belong to who was there before."""
     lines = [*SITE.login(-100, "u200", "new"), *SITE.login(-100, "u099", "another", "10.20.1.9"), *killed(), *cancelled()]
     assert named(lines, identities) == expected
+
+
+@pytest.mark.parametrize(("cluster", "expected"), [("main", {"u099"}), ("west", {"w77"}), ("north", set[str]())])
+def test_a_uid_is_whose_it_is_in_the_cluster(cluster: str, expected: set[str]) -> None:
+    """Two clusters number their people apart: what w77 does in the one is not u099's, who has that uid in the other."""
+    people = (
+        KEYS["u099"].model_copy(update={"clusters": ("main",)}),
+        IdentitySettings(id="w77", uid=COLLEAGUE, login="w77", names={"key": ("SHA256:own-of-w77",)}, clusters=("west",)),
+        KEYS["u098"],
+    )
+    lines = [*THEIRS, *SITE.login(-300, "w77", "own-of-w77", "10.20.1.7"), *killed(), *cancelled()]
+    sources = [{"name": topic, "topic": f"logs.{topic}", "cluster": cluster} for topic in ("access", "scheduler", "training")]
+    found = told(lines, people, sources=sources)
+    assert {body["cluster"] for body in found} == {cluster}
+    assert {body["attribution"]["named"] for body in found} - {""} == expected
 
 
 def test_an_account_that_several_people_use_is_judged_and_not_named() -> None:

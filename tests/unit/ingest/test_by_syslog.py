@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from pipeline.formats import registry
 from pipeline.ingest.step import build_state, step
-from pipeline.model.outcome import EventRow, Record
-from pipeline.model.source import FAMILIES, OF_LOGS
+from pipeline.model.outcome import EventRow, Lost, Record
+from pipeline.model.source import FAMILIES, OF_LOGS, Source
 from pipeline.settings import IngestSettings
 from pipeline.stream.cases import Cases
 from pipeline.stream.watermark import NOTHING
@@ -141,6 +141,46 @@ def test_and_of_these_nobody(value: dict[str, Any]) -> None:
     assert marks(rows(value)) == {True}
 
 
+TEXT_ALONE = {name: (text, family) for name, (_, text, family) in TAGS.items() if not text.startswith(("_slurm", "launch", "session_"))}
+FILES = [
+    "/var/log/messages", "/var/log/syslog.1", "/var/log/auth.log", "/var/log/user.log", "/var/log/remote/gpu-012.log",
+    "/var/log/hosts/gpu-012/audit.log",
+]  # fmt: skip
+
+
+def in_file(text: str, file: str) -> list[tuple[str | dict[str, Any], dict[str, str]]]:
+    """A line as it stands in a file: with headers, and as Filebeat, Vector and our template for rsyslog without a program have it."""
+    return [
+        (text, {"host": "gpu-012", "source": "syslog", "file": file}),
+        (text, {"host": "gpu-012", "file": file}),
+        ({"@timestamp": "2026-03-02T19:41:00Z", "log": {"offset": 7, "file": {"path": file}}, "message": text, "host": {"name": "n"}}, {}),
+        ({"file": file, "host": "gpu-012", "message": text, "source_type": "file", "timestamp": "2026-03-02T19:41:00Z"}, {}),
+        ({"host": "gpu-012", "file": file, "message": text, "offset": 7}, {}),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("file", FILES)
+@pytest.mark.parametrize("name", TEXT_ALONE)
+def test_nor_does_the_file_tell_where_the_line_has_no_prefix(name: str, file: str) -> None:
+    """What stands behind a line end in a message, syslog-ng writes so.  The site trusts it as lines without a tag."""
+    text, family = TEXT_ALONE[name]
+    for value, headers in in_file(text, file):
+        found = rows(value, family, headers=headers)
+        assert marks(found) == {True}
+        assert {row.attrs["by_syslog"] for row in found} == {"file"}
+        assert marks(rows(value, family, ("audispd", "syslog"), headers=headers)) == {True}
+        assert marks(rows(value, family, ("-",), headers=headers)) == {False}
+
+
+def test_a_long_line_there_is_nobodys_loss() -> None:
+    """Any user may send it; that of the daemon's own file is."""
+    settings = build.settings(ingest=IngestSettings(record_bytes_max=1024))
+    for file, expected in (("/var/log/messages", set[Source]()), ("/var/log/audit/audit.log", {Source.AUDITD})):
+        headers = tuple((name, text.encode()) for name, text in {"host": "gpu-012", "file": file}.items())
+        record = Record(topic="logs.access", partition=0, offset=0, timestamp=AT, value=AUDIT.encode() + b"x" * 1024, headers=headers)
+        assert {out.source for out in step(build_state(settings, Cases()), [record], NOTHING)[1] if isinstance(out, Lost)} == expected
+
+
 @given(st.permutations(["message", "host", "program", "file", "@timestamp"]))
 def test_the_order_of_keys_says_nothing(keys: list[str]) -> None:
     """Some begin as shippers write them most often, and are read in a shorter way."""
@@ -153,10 +193,11 @@ def test_the_order_of_keys_says_nothing(keys: list[str]) -> None:
 TAG = st.one_of(st.sampled_from([tag for tag, _, _ in TAGS.values()]), st.from_regex(r"[A-Za-z0-9_./@-]{1,20}", fullmatch=True))
 
 
-@given(TAG, st.sampled_from(["", "[9]", "(audit)[9]"]), st.sampled_from(SENT), st.sampled_from([AUDIT, KERNEL, f"node=gpu-009 {AUDIT}",
-       TEXTS["auditbeat"], dict(LINES)["laurel"]]), st.booleans())  # fmt: skip
+@given(TAG, st.sampled_from(["", "[9]", "(audit)[9]"]), st.sampled_from([*SENT, ""]), st.sampled_from([AUDIT, KERNEL,
+       f"node=gpu-009 {AUDIT}", TEXTS["auditbeat"], dict(LINES)["laurel"]]), st.booleans())  # fmt: skip
 def test_no_line_of_the_system_log_is_a_proven_record_of_the_kernels_audit(tag: str, pid: str, sent: str, text: str, file: bool) -> None:
-    """Whatever stands before it."""
+    """Whatever stands before it, or nothing."""
     value = by_rsyslog(tag, text) if sent == "{}" else sent.replace("[9]", "").format(f"{tag}{pid}", text)
     headers = {"host": "gpu-012", "source": "syslog", "file": "/var/log/messages"} if file and sent != "{}" else {}
-    assert all(row.attrs.get("sender") == "not authenticated" for row in rows(value, headers=headers) if row.source not in OF_LOGS)
+    for shipped, said in [(value, headers)] if sent else in_file(text, "/var/log/messages"):
+        assert all(row.attrs.get("sender") == "not authenticated" for row in rows(shipped, headers=said) if row.source not in OF_LOGS)

@@ -131,3 +131,62 @@ def test_what_was_told_of_a_uid_that_nobody_has_any_more() -> None:
     assert [*Directory([*known, Identity(id="u300", uid=5099, valid_from=600)]).told_as("uid:5099", 500)] == ["uid:5099", "u099", "u200"]
     assert [*Directory(known).told_as("uid:50")] == ["uid:50", "u050"]
     assert [*Directory(known).told_as("uid:7")] == ["uid:7"]
+
+
+# --- clusters that number people apart ----------------------------------------------------------------------------------------------
+
+OF_EAST = Identity(
+    id="u099", uid=5099, login="u001", names=(("key", "SHA256:u001"), ("kubernetes", "u001"), ("login", "u001-a")), clusters=("east",)
+)
+OF_WEST = Identity(id="w77", uid=5099, login="u001", names=(("kubernetes", "u001"),), clusters=("west",))
+IN_BOTH = [
+    Identity(id="u012", uid=5012, login="u012", names=(("email", "u012@example.org"),), clusters=("east", "north")),
+    Identity(id="u012", uid=7001, login="u7001", clusters=("west",)),
+]
+OF_ALL = Identity(id="ops1", uid=4001, login="ops1")
+APART = Directory([OF_EAST, OF_WEST, *IN_BOTH, OF_ALL], key=b"one")
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_each_cluster_gives_uids_and_logins_to_its_own_people(order: int) -> None:
+    """Whatever comes first in the map; who has an account in none of its entries is nobody there."""
+    apart = Directory(APART.identities[::order])
+    found = {}
+    for cluster in ("east", "west", "south"):
+        there = apart.of(cluster)
+        for uid, name in ((5099, "u001"), (4001, "ops1")):
+            asked = there.by_uid(uid, FROM), there.by_login(name, FROM), there.by_name("kubernetes", name, FROM)
+            found[cluster, name] = tuple(each.id for each in asked if each is not None)
+    assert found == {
+        ("east", "u001"): ("u099", "u099", "u099"),
+        ("west", "u001"): ("w77", "w77", "w77"),
+        ("south", "u001"): ("uid:5099", "login:u001", "kubernetes:u001"),
+        **{(cluster, "ops1"): ("ops1", "ops1", "kubernetes:ops1") for cluster in ("east", "west", "south")},
+    }
+
+
+def test_one_person_may_have_other_numbers_elsewhere() -> None:
+    """An entry for each cluster; a name that no cluster gives is his in all."""
+    ids = {(cluster, uid): (APART.of(cluster).by_uid(uid, FROM) or ROOT).id for cluster in ("east", "west") for uid in (5012, 7001)}
+    assert ids == {("east", 5012): "u012", ("east", 7001): "uid:7001", ("west", 5012): "uid:5012", ("west", 7001): "u012"}
+    mail = APART.of("west").by_name("bastion", "u012@example.org", FROM)
+    key = APART.of("west").held("key", "SHA256:u001", FROM)
+    assert (mail and mail.id, key and (key.id, key.uid, key.login)) == ("u012", ("u099", None, ""))
+    assert [*APART.of("west").owned("u099", "key")] == [("SHA256:u001", 0, 2**62)]
+
+
+def test_what_was_told_of_a_uid_was_told_of_its_own_cluster() -> None:
+    """Of a uid that a map of before did not know, and of a login."""
+    assert [*APART.of("west").told_as("uid:5099")] == ["uid:5099", "w77"]
+    assert [*APART.of("west").told_as("u099")] == ["u099"]
+    assert [*APART.of("east").told_as("u099")] == ["u099", "login:u001", "u001"]
+    assert APART.of("west").former(5012, "u012", UNTIL) is None
+
+
+def test_where_all_clusters_have_the_same_accounts_there_is_one_map() -> None:
+    """And of clusters that no identity names another, the same for all of them."""
+    assert DIRECTORY.of("east") is DIRECTORY
+    assert APART.of("east") is APART.of("east").of("west")
+    assert APART.of("one") is APART.of("another")
+    assert APART.of("one").uids == {4001}
+    assert APART.of("one").label("by", "u099") == APART.label("by", "u099")

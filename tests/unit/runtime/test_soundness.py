@@ -217,15 +217,18 @@ def test_names_that_nobody_has_are_told() -> None:
 
 
 def test_clusters_that_no_source_has_are_told() -> None:
-    """A ticket of a misspelt one covers nothing, and nobody would notice."""
+    """A ticket of a misspelt one covers nothing, an identity is nobody's, and no one would notice."""
     sources: Any = [{"name": "west", "cluster": "west"}]
     excuse: Any = {"detector": "p01_foreign_kill", "subject": "123", "because": "x", "until": NOW / 1000}
     window: Any = {"id": "CHG1", "start": 0, "end": NOW / 1000}
-    for cluster, stray in (("", 0), ("main", 0), ("west", 0), ("wset", 2)):
+    for cluster, stray in (("", 0), ("main", 0), ("west", 0), ("wset", 3)):
         detect: Any = {"suppressions": [{**excuse, "cluster": cluster}]}
-        found = list(soundness.clusters(Settings(sources=sources, detect=detect, tickets=[{**window, "cluster": cluster}])))
+        tickets: Any = [{**window, "cluster": cluster}]
+        identities: Any = [{"id": "w77", "uid": 5099, "clusters": [cluster] if cluster else []}]
+        found = list(soundness.clusters(Settings(sources=sources, detect=detect, tickets=tickets, identities=identities)))
         assert [line.mark for line in found] == [Mark.FAIL] * bool(stray)
-        assert all("2 that no source has: wset (suppression p01_foreign_kill cluster=wset subject=123)" in line.found for line in found)
+        assert all("3 that no source has: wset (suppression p01_foreign_kill cluster=wset subject=123)" in line.found for line in found)
+        assert all("wset (identity w77)" in line.found for line in found)
 
 
 @pytest.mark.parametrize(
