@@ -44,7 +44,7 @@ OF_THE_ACT = (
 )
 META = Meta(
     id="p02_kill_from_inside",
-    version=6,
+    version=7,
     title="Job ended from inside, by code that somebody else had written",
     subject="job",
     severity=Severity.CRITICAL,

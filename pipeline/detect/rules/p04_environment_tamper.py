@@ -25,7 +25,7 @@ from pipeline.stream.watermark import Watermarks
 
 META = Meta(
     id="p04_environment_tamper",
-    version=3,
+    version=4,
     title="Module of a shared environment changed by somebody who does not maintain it",
     subject="job",
     severity=Severity.CRITICAL,

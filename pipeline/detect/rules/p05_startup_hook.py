@@ -21,7 +21,7 @@ from pipeline.stream.watermark import Watermarks
 
 META = Meta(
     id="p05_startup_hook",
-    version=4,
+    version=5,
     title="Start-up hook of a job written by somebody else",
     subject="job",
     severity=Severity.CRITICAL,

@@ -27,7 +27,7 @@ from pipeline.stream.watermark import Watermarks
 
 META = Meta(
     id="p07_unsafe_pickle",
-    version=4,
+    version=5,
     title="A loaded file opened a shell or a door in a training job",
     subject="job",
     severity=Severity.CRITICAL,
