@@ -82,8 +82,7 @@ def loaded_since(case: Case, suspicion: Suspicion, now: Watermarks) -> Explanati
     says that it left other bytes than were loaded: between lies a hand of which no record tells, and his own may have done no harm.
     """
     name, loaded = "loaded_since", loaded_by(case, suspicion)
-    hashed = _hashed(loaded, suspicion.cause) if loaded is not None else None
-    if loaded is not None and loaded.sha256 and hashed is not None and getattr(hashed.body, "sha256", "") != loaded.sha256:
+    if loaded is not None and (hashed := _hashed_otherwise(loaded, suspicion.cause)) is not None:
         return Explanation(name, Checked.NOT_CHECKED, hashed.record, "a watcher hashed other bytes behind the write than were loaded")
     other = loaded.other if loaded is not None and loaded.others_differ else None
     if other is not None and other.event_time >= suspicion.cause.event_time:
@@ -92,13 +91,16 @@ def loaded_since(case: Case, suspicion: Suspicion, now: Watermarks) -> Explanati
     return Explanation(name, Checked.EXCLUDED, note="nobody says that he loaded still other bytes behind the write")
 
 
-def _hashed(loaded: Loaded, cause: Event) -> Event | None:
-    """What a watcher says was there behind the last change before the load, if it hashed the file then and the cause is not later."""
-    changes = [each for each in loaded.writes if isinstance(each.body, FileTouched) and each.body.changes and each.body.path == loaded.path]
-    last = max((each.event_time for each in changes), default=0)
-    since = max(cause.event_time, last) - SAME_MS
-    hashes = [each for each in changes if isinstance(each.body, FileTouched) and each.body.sha256 and each.event_time >= since]
-    return max(hashes, key=lambda each: (each.event_time, each.id), default=None)
+def _hashed_otherwise(loaded: Loaded, cause: Event) -> Event | None:
+    """A watcher's word on the file behind the cause and the last change before the load, where it is of other bytes than were loaded."""
+    writes = [(each, each.body) for each in loaded.writes if isinstance(each.body, FileTouched)]
+    changes = [(each, body) for each, body in writes if body.changes and body.path == loaded.path]
+    since = max([cause.event_time, *(each.event_time for each, _ in changes)]) - SAME_MS
+    hashed = [(each.event_time, each.id, each, body.sha256) for each, body in changes if body.sha256 and each.event_time >= since]
+    if not loaded.sha256 or not hashed:
+        return None
+    *_, event, sha256 = max(hashed, key=lambda each: each[:2])
+    return event if sha256 != loaded.sha256 else None
 
 
 def altered_before(case: Case, suspicion: Suspicion, now: Watermarks) -> Explanation:  # noqa: ARG001

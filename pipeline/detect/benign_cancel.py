@@ -21,7 +21,6 @@ from pipeline.stream.watermark import Watermarks
 
 _Times = defaultdict[int | None, list[int]]  # by uid, in order
 CHANGES = frozenset({"patch", "update"})
-NEVER = 2**62
 TRIES_MIN, TRIES_MS = 3, 600_000
 ONE_TRY_MS = 1_000  # the controller refuses one request in two lines
 
@@ -115,8 +114,9 @@ def updates(case: Case) -> Sequence[Event]:
     # How many there are is asked of a subresource: none is an end.
     told = (pair for granted in (True, False) for pair in case.kubernetes(*CHANGES, "scale", granted=granted))
     asked += [event for event, body in told if body.verb in CHANGES and body.subresource in ("", "scale")]
-    last = case.end if case.end is not None and not lived_on(case) else NEVER
-    return sorted((each for each in asked if each.event_time <= last), key=lambda each: (each.event_time, each.id))
+    if case.end is not None and not lived_on(case):
+        asked = [each for each in asked if each.event_time <= case.end]
+    return sorted(asked, key=lambda each: (each.event_time, each.id))
 
 
 def changes(event: Event) -> bool:

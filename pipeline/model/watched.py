@@ -71,11 +71,12 @@ _AUDITCTL_FLAGS = frozenset("hicslDvt")  # options without a value
 _KNOBS = ("/sys/fs/cgroup/", "/sys/devices/", "/sys/bus/pci/", "/sys/class/net/", "/sys/block/", "/proc/sys/", "/proc/irq/")
 _SERVICE = frozenset({"stop", "disable", "mask", "kill", "freeze", "thaw", "restart", "reload", "set-property"})
 _ENDING = frozenset({"kill", "pkill", "killall", "skill", "scancel", "scontrol", "bkill", "qdel", "kubectl"})
+_HOLDING = frozenset({"hold", "uhold", "holdu", "release"})  # updates, too
 # By which a scheduler, or a cluster, is asked to end or change something; none: whatever it is given.
 _ASKING = {
-    "scancel": (), "bkill": (), "qdel": (),
-    "scontrol": ("update", "hold", "uhold", "release", "requeue", "requeuehold", "suspend", "resume"),
-    "kubectl": ("delete", "patch", "replace", "apply", "edit", "scale", "create"),
+    "scancel": frozenset[str](), "bkill": frozenset[str](), "qdel": frozenset[str](),
+    "scontrol": _HOLDING | {"update", "requeue", "requeuehold", "suspend", "resume"},
+    "kubectl": frozenset({"delete", "patch", "replace", "apply", "edit", "scale", "create"}),
 }  # fmt: skip
 _CLEARING = frozenset({"rm", "truncate", "shred", "unlink", "logrotate", "mv", "tee", "sed", "wevtutil"})
 _OVERWRITING = frozenset({"cp", "install", "ln"})  # what they name last
@@ -97,7 +98,6 @@ _CANCELS_NOTHING = frozenset({
     "URG", "CONT", "STOP", "TSTP", "TTIN", "TTOU", "XCPU",
 })  # fmt: skip
 
-_HOLDING = frozenset({"hold", "uhold", "holdu", "release"})  # updates, too
 _JOB_ID = re.compile(r"job(?:i|id)?(?:=(.*))?", re.IGNORECASE | re.DOTALL)
 _TASKS = re.compile(r"\[[^]]*\]")  # of an array: 7_[1,3]
 
@@ -289,7 +289,7 @@ def asks_scheduler(arguments: Sequence[str]) -> bool:
     """Does a command ask a scheduler, or a cluster, to end or to change something: `scancel 7`, `scontrol hold 7`?"""
     words = bare(arguments)
     verbs = _ASKING.get(posixpath.basename(words[0])) if words else None
-    return verbs is not None and (not verbs or not {*verbs}.isdisjoint(words[1:ARGUMENTS_MAX]))
+    return verbs is not None and (not verbs or not verbs.isdisjoint(words[1:ARGUMENTS_MAX]))
 
 
 def signals_only(arguments: Sequence[str]) -> bool:

@@ -104,14 +104,15 @@ class Settings(BaseSettings):
             identity = entry.identity()
             uid = () if identity.uid is None else (("uid", str(identity.uid)),)
             for name in dict.fromkeys((*uid, *names_of(identity))):
+                by_cluster = name[0] in ("uid", *OF_CLUSTERS)
                 for other, held in holders.setdefault(name, []):
                     at_one_time = held.valid_from < identity.valid_to and identity.valid_from < held.valid_to
-                    in_one_place = name[0] not in ("uid", *OF_CLUSTERS) or held.is_beside(identity)
+                    in_one_place = not by_cluster or held.is_beside(identity)
                     if held.id != identity.id and at_one_time and in_one_place:
                         raise ValueError(
                             f"{IDENTITIES}.{other} ({held.id}) and {IDENTITIES}.{number} ({identity.id}) both claim {name[0]} {name[1]!r} "
                             "at the same time: give one of them valid_to, or take the name from it"
-                            + (", or say of both in which `clusters` it is theirs" if name[0] in ("uid", *OF_CLUSTERS) else "")
+                            + (", or say of both in which `clusters` it is theirs" if by_cluster else "")
                         )
                 holders[name].append((number, identity))
         return self

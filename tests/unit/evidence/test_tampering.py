@@ -385,7 +385,6 @@ def with_comment(content: bytes, name: str = "") -> bytes:
         if name:
             archive.getinfo(name).comment = b"u099 did it"
         archive.comment = b"" if name else b"u099 did it"
-        archive._didModify = True  # type: ignore[attr-defined]  # else it writes no new directory
     return file.getvalue()
 
 

@@ -193,6 +193,7 @@ def test_signals_that_cancel_no_job(command: str, expected: bool) -> None:
         ("scancel -u u012", True),
         ("env A=b scancel 7", True),
         ("scontrol hold 7", True),
+        ("scontrol holdu 7", True),
         ("scontrol show job 7", False),
         ("kubectl -n llm delete pod p", True),
         ("kubectl get pods", False),
