@@ -31,7 +31,7 @@ class DetectSettings(Part):
     )
     flood_window_seconds: int = Field(3600, ge=60, description="span in which a flood of jobs displaces others (sliding)")
     flood_jobs_min: int = Field(20, ge=2, description="jobs in that span below which nobody floods: sweeps of a team stay below")
-    flood_own_factor: float = Field(2.0, ge=1, description="and this many times the person's own busiest span of the weeks before")
+    flood_own_factor: float = Field(2.0, ge=1, description="and this many times the person's own busiest span before, floods left out")
     flood_victims_min: int = Field(3, ge=1, description="attempts of others preempted for them; fewer are the scheduler's daily business")
     flood_short_seconds: int = Field(1800, ge=60, description="jobs that end within this, half of all and not cancelled, are an evaluation")
     import_window_seconds: int = Field(2_592_000, ge=3600, description="a module imported this long after a write is judged (30 days)")

@@ -15,7 +15,7 @@ Who only waits may do so for reasons of his own: several people must, and the fi
 
 from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterator, Sequence
-from itertools import chain
+from itertools import accumulate, chain
 
 import msgspec
 
@@ -54,7 +54,7 @@ def evaluation(case: IdentityCase, suspicion: Suspicion, now: Watermarks) -> Exp
     """
     name, runs = "evaluation", burst_at(case, suspicion).runs
     ended = [run for run in runs if run.ran_ms is not None]
-    short = [run for run in ended if (run.ran_ms or 0) <= case.site.windows.flood_short_seconds * 1000]
+    short = [run for run in ended if _is_short(case, run)]
     over = [run for run in short if run.record.state != "CANCELLED"]
     if ended and len(over) * 2 >= len(ended):
         return Explanation(name, Checked.CONFIRMED, runs[0].event.record, f"{len(over)} of {len(ended)} ended within half an hour or so")
@@ -86,13 +86,16 @@ def at_work(case: IdentityCase, suspicion: Suspicion, now: Watermarks) -> Explan
 
 
 def usual_for_the_account(case: IdentityCase, suspicion: Suspicion, now: Watermarks) -> Explanation:  # noqa: ARG001
-    """The account often submits as many."""
+    """The account often submits as many.  A flood makes nothing usual: whoever did it once could do it again."""
     name, runs = "usual_for_the_account", burst_at(case, suspicion).runs
     window = case.site.windows.flood_window_seconds * 1000
     before = [run for run in _by_submit(case.runs) if run.submit < runs[0].submit - window]
-    if not before:
-        return Explanation(name, Checked.NOT_CHECKED, note="nothing is known of the account before")
-    busiest = max(end - start for start, end in _spans(before, window))
+    flooded = _flooded_days(case, before)
+    usual = [run for run in before if run.submit // DAY_MS not in flooded]
+    if not usual:
+        beside = " beside days like this one" if flooded else ""
+        return Explanation(name, Checked.NOT_CHECKED, note=f"nothing is known of the account before{beside}")
+    busiest = max(end - start for start, end in _spans(usual, window))
     if len(runs) < case.site.windows.flood_own_factor * busiest:
         return Explanation(name, Checked.CONFIRMED, runs[0].event.record, f"{len(runs)} against {busiest} in its busiest span before")
     return Explanation(name, Checked.EXCLUDED, note=f"{len(runs)} against {busiest} in its busiest span before")
@@ -100,7 +103,7 @@ def usual_for_the_account(case: IdentityCase, suspicion: Suspicion, now: Waterma
 
 META = Meta(
     id="p13_queue_flooding",
-    version=5,
+    version=6,
     title="Queue flooded with jobs that hold GPUs and do no work",
     subject="identity",
     severity=Severity.MEDIUM,
@@ -214,6 +217,22 @@ def _harmful(case: IdentityCase, ordered: Sequence[Run]) -> Iterator[tuple[int, 
                 del counts[place][key]
 
 
+def _flooded_days(case: IdentityCase, ordered: Sequence[Run]) -> set[int]:
+    """UTC days on which these jobs displaced enough others, and neither worked nor ended soon, as an evaluation does."""
+    if len(case.displaced) < case.site.windows.flood_victims_min:
+        return set()
+    worked = [0, *accumulate(_attempt(case, run) in case.worked for run in ordered)]
+    ended = [0, *accumulate(run.ran_ms is not None for run in ordered)]
+    over = [0, *accumulate(_is_short(case, run) and run.record.state != "CANCELLED" for run in ordered)]
+    days: set[int] = set()
+    for start, end in _harmful(case, ordered):
+        at_work = worked[end] - worked[start] >= WORKED_SHARE * (end - start)
+        tried = ended[end] > ended[start] and (over[end] - over[start]) * 2 >= ended[end] - ended[start]
+        if not at_work and not tried:
+            days |= {ordered[start].submit // DAY_MS, ordered[end - 1].submit // DAY_MS}
+    return days
+
+
 def _counted(each: Displaced) -> Iterator[tuple[int, Hashable]]:
     """Among whom it counts: 0 attempts that were preempted, 1 people; of whom nobody knows who it is, it may be one of the others."""
     if not each.waited:
@@ -237,6 +256,10 @@ def _by_submit(runs: Sequence[Run]) -> list[Run]:
     for run in sorted(runs, key=lambda each: (each.submit, each.start is None, each.start or 0, each.event.id)):
         first.setdefault((run.record.job, run.submit), run)
     return list(first.values())
+
+
+def _is_short(case: IdentityCase, run: Run) -> bool:
+    return run.ran_ms is not None and run.ran_ms <= case.site.windows.flood_short_seconds * 1000
 
 
 def _attempt(case: IdentityCase, run: Run) -> Attempt:

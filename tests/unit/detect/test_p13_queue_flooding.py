@@ -25,9 +25,9 @@ AT = 30 * DAY
 Told = Event | Displaced | Worked
 
 
-def sweep(share: int) -> list[Told]:
+def sweep(share: int, at: float = AT) -> list[Told]:
     """The same jobs, of which so many train."""
-    return [*flood(), *(worked(AT + number, AT + 100 + number, str(9000 + number)) for number in range(share))]
+    return [*flood(at=at), *(worked(at + number, at + 100 + number, str(9000 + number)) for number in range(share))]
 
 
 def waiters(*people: int | None) -> list[Told]:
@@ -90,6 +90,8 @@ HARMLESS = [
     Row("evaluation: short jobs", [*usual(), *flood(took=600)]),
     Row("at_work: a sweep trains", [*usual(), *sweep(25)]),
     Row("usual_for_the_account: so it was last week", [*usual(), *flood(20, 0, at=AT - 7 * DAY), *flood()]),
+    Row("usual_for_the_account: so many trained last week", [*usual(), *sweep(25, AT - 7 * DAY), *flood()]),
+    Row("usual_for_the_account: so many were evaluated last week", [*usual(), *flood(took=600, at=AT - 7 * DAY), *flood()]),
 ]
 
 
@@ -119,6 +121,30 @@ def test_is_silent(row: Row) -> None:
 def only(*told: Told, **settings: object) -> Finding:
     (finding,) = judge_identity(ID, "u012", *told, at=site(**settings))
     return finding
+
+
+@pytest.mark.parametrize(
+    ("earlier", "floods"),
+    [
+        ([*flood(at=AT - 7 * DAY)], 2),
+        ([*flood(60, at=AT - 20 * DAY), *flood(60, at=AT - 7 * DAY)], 3),
+        ([*flood(60, at=AT - 7 * DAY), *(run(AT - 7 * DAY + 4000 + number, job=str(number)) for number in range(25))], 2),
+        ([*flood(22, at=AT - 2 * HOUR)], 2),
+        ([*flood(30, at=AT + 9 * HOUR)], 1),
+    ],
+    ids=["a week before", "twice before", "whose last jobs displaced nobody", "late on the day before", "a greater one later that day"],
+)
+def test_a_flood_makes_nothing_usual(earlier: list[Told], floods: int) -> None:
+    """Who floods the queue again is no less a flooder: of each day the greatest is told."""
+    found = judge_identity(ID, "u012", *usual(), *earlier, *flood())
+    assert [(each.alert, build.answer(each, "usual_for_the_account").answer) for each in found] == [(True, Checked.EXCLUDED)] * floods
+
+
+def test_days_of_floods_alone_are_no_past() -> None:
+    """What the account usually does nobody knows then."""
+    told = [*flood(at=AT - 7 * DAY), *flood(), *(worked(day, day + 60, str(day)) for day in (1, 2, 3))]
+    found = judge_identity(ID, "u012", *told)
+    assert [(each.alert, build.answer(each, "usual_for_the_account").answer) for each in found] == [(False, Checked.NOT_CHECKED)] * 2
 
 
 def test_one_more_is_a_flood() -> None:
