@@ -40,7 +40,8 @@ META = Meta(
     blind_spots=(
         "Who runs jobs of the same account and name decides what they print: his false siblings blur what is usual.",
         "A configuration that never ran without the bytes at that size has nothing to be compared with.",
-        "Runs that got further than their sixty nearest siblings, or log fewer than three steps within reach of these.",
+        "Runs that got further than their sixty nearest siblings.",
+        "Attempts that pass fewer than three steps of two significant digits: resumed at 50,000, three take up to 3,000 steps.",
         "Bytes that no attempt with the probe loads and differs by.",
         "Who prints before his write, in a job of his own, that he loaded the very bytes that he will write: they seem to have been there.",
         "One version beside twenty that do nothing: ten that more attempts loaded, and ten written later that two or more each loaded.",
