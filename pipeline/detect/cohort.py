@@ -49,6 +49,7 @@ REQUIRED = ("written_with_leave", "own_files", "other_writers", "machines", "cha
 VERSIONS_MAX, SIZES_MAX = 20, 8  # that are asked about apart
 SEVERAL_MIN = 2  # attempts, of which some detector says something
 OTHERS_MAX = 60  # of one configuration and size band, to be compared with
+ELSEWHERE = -1  # where nobody got that is asked about
 NAMED_CHANCE_MAX = 1e-5  # architecture section 6: of naming somebody wrongly
 SMALL_BANDS, LARGE = (0, 1, 16, 64), 256  # where bands begin; from LARGE on each is twice as wide as the one before
 CITED_MAX = 8  # members of either side whose records a finding cites
@@ -294,7 +295,8 @@ class Cohort:
             siblings = [*_enough(exposed, clean, others)]
             telling = [each for each in others if each.loads_told]
             if of_configurations:
-                siblings, telling = nearest(siblings, since), nearest(telling, since)
+                asked = [member for member, _ in exposed]
+                siblings, telling = nearest(siblings, since, asked), nearest(telling, since, asked)
             yield Group(Identity(id=writer), tuple(exposed), tuple(siblings), tuple(telling))
 
 
@@ -326,15 +328,27 @@ def _there(exposed: Sequence[tuple[JobSummary, tuple[Exposure, ...]]]) -> tuple[
     return min(each.written for each in every), max(each.load.event_time for each in every) + UNTOLD_MS
 
 
-def nearest(members: list[JobSummary], time: int) -> list[JobSummary]:
-    """Of each kind those that began nearest to a time: what ran a year before tells no more, and all with all cost the square."""
-    found: Counter[Kind] = Counter()
-    chosen = []
-    for each in sorted(members, key=lambda each: (abs(each.attempt.start - time), each.attempt)):
-        found[kind_of(each)] += 1
-        if found[kind_of(each)] <= OTHERS_MAX:
-            chosen.append(each)
+def nearest(members: list[JobSummary], time: int, asked: Iterable[JobSummary] = ()) -> list[JobSummary]:
+    """Of each kind those that began nearest to a time: what ran a year before tells no more, and all with all cost the square.
+
+    `asked`: who is to be compared with them.  In turn those are taken that got as far as some of these, and no further: how a run learns at
+    step 50,000 nobody knows who is at 500.
+    """
+    wanted = {(kind_of(each), reach) for each in asked for reach in _reaches(each)}
+    taken: Counter[tuple[Kind, int]] = Counter()
+    ordered: defaultdict[Kind, list[tuple[int, int, JobSummary]]] = defaultdict(list)
+    for number, each in enumerate(sorted(members, key=lambda each: (abs(each.attempt.start - time), each.attempt))):
+        kind = kind_of(each)
+        shared = [(kind, reach) for reach in _reaches(each) if (kind, reach) in wanted] or [(kind, ELSEWHERE)]
+        ordered[kind].append((min(taken[reach] for reach in shared), number, each))
+        taken.update(shared)
+    chosen = (each for kind in ordered.values() for _, _, each in sorted(kind, key=lambda each: each[:2])[:OTHERS_MAX])
     return sorted(chosen, key=lambda each: (each.attempt, each.seen))
+
+
+def _reaches(member: JobSummary) -> range:
+    """How far it got, from power of two to power of two of the steps of training that it logged."""
+    return range(member.steps[0].iteration.bit_length(), member.steps[-1].iteration.bit_length() + 1) if member.steps else range(0)
 
 
 def cited(group: Group, members: Sequence[JobSummary], *, beside: Collection["Bytes"] = ()) -> list[Evidence]:

@@ -3,7 +3,8 @@
 In: one group of a cohort, which is a writer and those that loaded what he wrote.  Out: the clearest of what the group shows.
 
     clearest    of all that loaded the bytes, of each file alone, and so on, that which chance explains least
-    choices     an owner who runs his own with another argument chose once, however often he runs it
+    choices     an owner who runs his own with another argument chose once, however often he runs it; and who alone got so far, came once
+                to a stage that may be of another kind
     meanwhile   where too few say that they loaded the bytes: those that say nothing of what they load, while the bytes may have lain there
     alone       and only if the bytes of every other hand that lay there are known to do no harm
 
@@ -19,7 +20,7 @@ import msgspec
 from pipeline.detect import cohort
 from pipeline.detect.chance import fisher_of
 from pipeline.detect.cohort import UNTOLD_MS, Cohort, Group, Kind, by_others, kind_of
-from pipeline.detect.learning import OTHERS_MIN, Difference, Siblings, came_far, differs, is_comparable, siblings_of
+from pipeline.detect.learning import BEYOND, OTHERS_MIN, Difference, Siblings, came_far, differs, is_comparable, siblings_of
 from pipeline.model.finding import Evidence
 from pipeline.model.summary import JobSummary
 from pipeline.model.told import Attempt
@@ -138,7 +139,7 @@ def _diverged(case: Cohort, group: Group, families: Mapping[Kind, Siblings]) -> 
 def _choices(
     shown: Iterable[Harmed], families: Mapping[Kind, Siblings], before: Iterable[Harmed] = ()
 ) -> tuple[list[Harmed], frozenset[Attempt]]:
-    """(what differs, attempts left out): an owner who runs his own with another argument chose once, however often he runs it."""
+    """(what differs, attempts left out): what an owner chose, or came to first, counts once, however often he runs it."""
     made, kept, again = {_choice(each, families) for each in before}, list[Harmed](), set[Attempt]()
     for each in shown:
         choice = _choice(each, families)
@@ -152,6 +153,8 @@ def _choices(
 
 def _choice(harmed: Harmed, families: Mapping[Kind, Siblings]) -> tuple[str, str, str] | Attempt:
     member, what, (first, *_) = harmed
+    if what.endswith(BEYOND):
+        return member.owner, what, member.configuration
     if first.role != "argument" or _ran_as_usual_later(member, what, families.get(kind_of(member))):
         return member.attempt
     return member.owner, what, first.summary

@@ -7,8 +7,8 @@ In: summaries of attempts of one configuration and size band.  Out: by what one 
     attempt         4.12   4.31   4.55   4.71     leaves the band and stays outside: differs by its loss
 
 Compared are the loss, the norm of the gradient, the learning rate, the samples consumed by a step, and the arguments that training says
-it runs with.  Between two steps that siblings have logged an attempt must lie between what they had there.  Most is asked again and again,
-so answers are remembered.
+it runs with.  Between two steps that siblings have logged an attempt must lie between what they had there.  Who got further than they did
+must not lie above what they had last, where a measure falls.  Most is asked again and again, so answers are remembered.
 
 Holds: an answer is a function of the attempt and of its siblings; what is remembered changes none.
 """
@@ -16,6 +16,7 @@ Holds: an answer is a function of the attempt and of its siblings; what is remem
 from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
 from math import isfinite
+from typing import NamedTuple
 
 import msgspec
 
@@ -33,16 +34,30 @@ APART_MAX = 2.0  # how far apart, as a ratio, two steps of siblings may lie betw
 SAME_MIN = 0.8  # of the siblings run with the same argument, or it is not part of the configuration
 # What is compared at each step, one value for each or none at all, and what is no difference: part of the siblings' median.
 Measure = Callable[[JobSummary], Sequence[float | None]]
-MEASURES: tuple[tuple[str, Measure, float], ...] = (
-    ("loss", lambda member: [step.loss for step in member.steps], NOISE),
-    ("norm of the gradient", lambda member: [step.gradient_norm for step in member.steps], NORM_NOISE),
-    ("learning rate", lambda member: [step.learning_rate for step in member.steps] if _stated_rate(member) is None else (), EXACT),
-    ("learning rate", lambda member: _parts_of_rate(member, _stated_rate(member)), EXACT),
-    ("samples consumed", lambda member: [_part_of(step.samples, step.iteration) for step in member.steps], EXACT),
+# The last says whether it falls in training: then who got further than the others must not lie above what they had before.
+MEASURES: tuple[tuple[str, Measure, float, bool], ...] = (
+    ("loss", lambda member: [step.loss for step in member.steps], NOISE, True),
+    ("norm of the gradient", lambda member: [step.gradient_norm for step in member.steps], NORM_NOISE, True),
+    ("learning rate", lambda member: [step.learning_rate for step in member.steps] if _stated_rate(member) is None else (), EXACT, False),
+    ("learning rate", lambda member: _parts_of_rate(member, _stated_rate(member)), EXACT, False),
+    ("samples consumed", lambda member: [_part_of(step.samples, step.iteration) for step in member.steps], EXACT, False),
 )
+BEYOND = " beyond theirs"  # shown where no sibling got alone: a stage that all come to looks so while nobody else has come to it
 KNOWN_MAX = 300  # sets of siblings of which it is remembered how they learn: from look to look nearly all are the same
 HELD_MAX = 8000  # attempts that these keep in memory, whoever else has forgotten them
 Difference = tuple[str, tuple[Evidence, ...]]  # by what, shown where
+
+
+class Usual(NamedTuple):
+    """What is usual at a step."""
+
+    middle: float
+    spread: float
+    is_bound: bool = False  # nobody got so far, and it falls: only what lies above is outside
+
+    def excludes(self, value: float) -> bool:
+        """Is it outside?  What is no number is."""
+        return not (abs(value - self.middle) <= SPREADS * self.spread or (self.is_bound and value < self.middle))
 
 
 class Band:
@@ -51,33 +66,35 @@ class Band:
     A value that is not a number stands nowhere among the others, and says nothing of what is usual.
     """
 
-    def __init__(self, members: Sequence[JobSummary], measure: Measure, noise: float) -> None:
+    def __init__(self, members: Sequence[JobSummary], measure: Measure, noise: float, *, falls: bool) -> None:
+        self._falls = falls
         values: dict[int, list[float]] = {}
         for member in members:
             for step, value in zip(member.steps, measure(member), strict=False):
                 if value is not None and isfinite(value):
                     values.setdefault(step.iteration, []).append(value)
-        self._at: dict[int, tuple[float, float] | None] = {
-            iteration: _spread(found, noise) for iteration, found in values.items() if len(found) >= OTHERS_MIN - 1
+        self._at: dict[int, Usual | None] = {
+            iteration: _usual(found, noise) for iteration, found in values.items() if len(found) >= OTHERS_MIN - 1
         }
         self._logged = sorted(self._at)
 
-    def at(self, iteration: int) -> tuple[float, float] | None:
+    def at(self, iteration: int) -> Usual | None:
         """None: the siblings do not tell."""
         if iteration not in self._at:
             self._at[iteration] = self._between(iteration)
         return self._at[iteration]
 
-    def _between(self, iteration: int) -> tuple[float, float] | None:
+    def _between(self, iteration: int) -> Usual | None:
         logged = self._logged
         place = bisect_left(logged, iteration)
-        if not 0 < place < len(logged) or logged[place] > APART_MAX * logged[place - 1]:
+        before = self._at[logged[place - 1]] if place and iteration <= APART_MAX * logged[place - 1] else None
+        behind = self._at[logged[place]] if place < len(logged) else None
+        if before is None:
             return None
-        before, behind = self._at[logged[place - 1]], self._at[logged[place]]
-        if before is None or behind is None:
-            return None
-        apart = abs(before[0] - behind[0])
-        return (before[0] + behind[0]) / 2, max(before[1], behind[1]) + apart / 2 / SPREADS
+        if behind is None or logged[place] > APART_MAX * logged[place - 1]:
+            return before._replace(is_bound=True) if self._falls else None
+        apart = abs(before.middle - behind.middle)
+        return Usual((before.middle + behind.middle) / 2, max(before.spread, behind.spread) + apart / 2 / SPREADS)
 
 
 class Siblings(msgspec.Struct, frozen=True):
@@ -115,7 +132,7 @@ def _compared(members: tuple[JobSummary, ...]) -> Siblings:
             known[value] = known.get(value, frozenset()) | {member.attempt}
     totals = {name: sum(map(len, known.values())) for name, known in words.items()}
     agreed = {name: known for name, known in words.items() if max(OTHERS_MIN, SAME_MIN * totals[name]) <= max(map(len, known.values()))}
-    return Siblings(members, tuple(Band(members, measure, noise) for _, measure, noise in MEASURES), agreed, {}, {})
+    return Siblings(members, tuple(Band(members, measure, noise, falls=falls) for _, measure, noise, falls in MEASURES), agreed, {}, {})
 
 
 def differs(member: JobSummary, siblings: Siblings) -> Difference | None:
@@ -132,9 +149,10 @@ def _difference(member: JobSummary, siblings: Siblings) -> Difference | None:
         # An owner may run his own otherwise, and then does so without the bytes, too.
         if name in siblings.arguments and not siblings.arguments[name].get(value, frozenset()) - {member.attempt}:
             return name, (shown,)
-    for (name, measure, _), band in zip(MEASURES, siblings.bands, strict=True):
-        if steps := _outside(member, band, measure):
-            return name, (steps[0].cited, steps[-1].cited)
+    for (name, measure, _, _), band in zip(MEASURES, siblings.bands, strict=True):
+        if outside := _outside(member, band, measure):
+            beyond = all(usual.is_bound for _, usual in outside)
+            return name + BEYOND * beyond, (outside[0][0].cited, outside[-1][0].cited)
     return None
 
 
@@ -172,24 +190,20 @@ def _part_of(value: float | None, whole: float | None) -> float | None:
     return value / whole if value is not None and whole else None
 
 
-def _outside(member: JobSummary, band: Band, measure: Measure) -> list[Step]:
-    """Its steps outside the band; none unless it stays outside."""
+def _outside(member: JobSummary, band: Band, measure: Measure) -> list[tuple[Step, Usual]]:
+    """Its steps outside the band, and what is usual there; none unless it stays outside."""
     known = [
-        (step, _is_outside(value, *usual))
+        (step, usual, usual.excludes(value))
         for step, value in zip(member.steps, measure(member), strict=False)
         if value is not None and (usual := band.at(step.iteration)) is not None
     ]
-    stays = len(known) >= STEPS_MIN and all(is_outside for _, is_outside in known[-STEPS_MIN:])
-    return [step for step, is_outside in known if is_outside] if stays else []
+    stays = len(known) >= STEPS_MIN and all(is_outside for _, _, is_outside in known[-STEPS_MIN:])
+    return [(step, usual) for step, usual, is_outside in known if is_outside] if stays else []
 
 
-def _is_outside(value: float, middle: float, spread: float) -> bool:
-    return not abs(value - middle) <= SPREADS * spread  # a loss that is not a number is outside
-
-
-def _spread(values: Sequence[float], noise: float) -> tuple[float, float]:
+def _usual(values: Sequence[float], noise: float) -> Usual:
     middle = _middle(values)
-    return middle, max(1.4826 * _middle([abs(value - middle) for value in values]), noise * abs(middle))
+    return Usual(middle, max(1.4826 * _middle([abs(value - middle) for value in values]), noise * abs(middle)))
 
 
 def _middle(values: Sequence[float]) -> float:

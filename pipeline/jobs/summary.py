@@ -38,7 +38,7 @@ from pipeline.model.identity import Identity
 from pipeline.model.ids import digest
 from pipeline.model.incident import Examined, Mark
 from pipeline.model.source import Source
-from pipeline.model.summary import Exposure, JobSummary, Pace, Step
+from pipeline.model.summary import NEWEST_MAX, Exposure, JobSummary, Pace, Step
 
 SAMPLES_MIN = 5
 STEPS_MAX = 100
@@ -205,14 +205,20 @@ def _pace(samples: Sequence[Sample]) -> Pace | None:
 
 
 def _steps(samples: Sequence[Sample]) -> Iterator[Step]:
-    """The first word on each round step: after a rollback it comes again."""
-    seen = 0
-    for event, step in sorted(samples, key=lambda each: (each[1].iteration, each[0].event_time, each[0].id)):
-        if step.loss is not None and is_round(step.iteration) and step.iteration > seen:
-            seen = step.iteration
-            cited = evidence("step", event, f"step {step.iteration}: loss {step.loss:g}")[0]
+    """The first word on each round step, since after a rollback it comes again; where these are few, on others spread over the run."""
+    first: dict[int, Sample] = {}
+    for event, step in sorted(samples, key=lambda each: (each[0].event_time, each[0].id)):
+        if step.loss is not None and step.iteration > 0:
+            first.setdefault(step.iteration, (event, step))
+    chosen = [iteration for iteration in first if is_round(iteration)]
+    others, room = sorted(first.keys() - {*chosen}), max(0, NEWEST_MAX - len(chosen))
+    chosen += [others[place * len(others) // room] for place in range(room)] if len(others) > room else others[:room]
+    for iteration in sorted(chosen):
+        event, step = first[iteration]
+        if step.loss is not None:
+            cited = evidence("step", event, f"step {iteration}: loss {step.loss:g}")[0]
             batches = step.consumed_samples / step.global_batch_size if step.consumed_samples and step.global_batch_size else None
-            yield Step(step.iteration, step.loss, step.learning_rate, cited, batches, step.grad_norm)
+            yield Step(iteration, step.loss, step.learning_rate, cited, batches, step.grad_norm)
 
 
 def _arguments(case: Case) -> Iterator[tuple[str, str, Evidence]]:

@@ -30,7 +30,7 @@ from pipeline.stream.watermark import Watermarks
 
 META = Meta(
     id="p09_injected_delay",
-    version=11,
+    version=12,
     title="Steps slower in every attempt that loaded what somebody else wrote",
     subject="cohort",
     severity=Severity.HIGH,

@@ -28,7 +28,7 @@ from pipeline.stream.watermark import Watermarks
 
 META = Meta(
     id="p10_convergence_sabotage",
-    version=9,
+    version=10,
     title="Training learns otherwise in the attempts that loaded what somebody else wrote",
     subject="cohort",
     severity=Severity.HIGH,
@@ -40,8 +40,7 @@ META = Meta(
     blind_spots=(
         "Who runs jobs of the same account and name decides what they print: his false siblings blur what is usual.",
         "A configuration that never ran without the bytes at that size has nothing to be compared with.",
-        "Runs that got further than their sixty nearest siblings.",
-        "Attempts that pass fewer than three steps of two significant digits: resumed at 50,000, three take up to 3,000 steps.",
+        "Of who got further than siblings did all but a higher loss or norm, and beyond twice as far everything.",
         "Bytes that no attempt with the probe loads and differs by.",
         "Who prints before his write, in a job of his own, that he loaded the very bytes that he will write: they seem to have been there.",
         "One version beside twenty that do nothing: ten that more attempts loaded, and ten written later that two or more each loaded.",

@@ -66,7 +66,26 @@ def between(member: JobSummary) -> JobSummary:
     )
 
 
+def further(*numbers: int, loss: float, start: int = 900, **changes: float) -> list[JobSummary]:
+    """Members that loaded the bytes and go on where their siblings ended, each of another owner."""
+    members = of_each([learned(number, [loss] * 6, exposed=True) for number in numbers])
+    ahead = [tuple(msgspec.structs.replace(step, iteration=start + step.iteration, **changes) for step in each.steps) for each in members]
+    return [msgspec.structs.replace(each, steps=steps) for each, steps in zip(members, ahead, strict=True)]
+
+
+def far(*numbers: int) -> list[JobSummary]:
+    """Members that are at step 50,000."""
+    return [
+        msgspec.structs.replace(each, steps=tuple(msgspec.structs.replace(step, iteration=step.iteration + 50_000) for step in each.steps))
+        for each in (learned(number, [2.0 + NOISE[number % 7]] * 8) for number in numbers)
+    ]
+
+
 FIRING = [
+    Row("they got further than their siblings, and lie above what these had", [*well(0, 1, 2, 7, 8, 9), *further(3, 4, 5, loss=4.3)]),
+    Row("as far as siblings long ago: those of that time are far ahead", [
+        *well(-90, -89, -88, 70, 71, 72), *far(*range(-1, 64)), *harmed(3, 4, 5),
+    ]),
     Row("one in each of several configurations", [
         *(each for name in ("c1", "c2", "c3") for each in of(name, *well(0, 1, 2, 7, 8, 9))),
         *of("c1", *harmed(3)), *of("c2", *harmed(4)), *of("c3", *harmed(5)),
@@ -96,6 +115,12 @@ FIRING = [
     )]),
 ]  # fmt: skip
 SILENT = [
+    Row("they got further and lie below what siblings had", [*well(0, 1, 2, 7, 8, 9), *further(3, 4, 5, loss=3.5)]),
+    Row("they got further, by twice and more", [*well(0, 1, 2, 7, 8, 9), *further(3, 4, 5, loss=4.3, start=1600)]),
+    Row("they got further, where the rate is another", [*well(0, 1, 2, 7, 8, 9), *further(3, 4, 5, loss=3.5, learning_rate=9e-4)]),
+    Row("the first to get so far, all of one owner: a stage may begin there", [
+        *well(0, 1, 2, 7, 8, 9), *told(further(3, 4, 5, loss=4.3), owner="u021"),
+    ]),
     Row("an owner who from some day on runs all of the own with another seed chose once", [
         *SEEDED, *(msgspec.structs.replace(seeded(each, "1235"), owner="u028") for each in harmed(3, 4, 5, 6, 10, 11, by=0.4)),
     ]),

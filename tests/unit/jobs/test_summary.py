@@ -124,6 +124,26 @@ def test_what_anybody_may_send_changes_no_pace() -> None:
     assert (spoilt.pace, spoilt.steps) == (told.pace, told.steps)
 
 
+def step(at: float, iteration: int) -> Event:
+    """A line of the job's training."""
+    return build.event(at, Source.TRAINING, Iteration(iteration=iteration, loss=2.5, elapsed_ms=1000.0), job=build.JOB)
+
+
+@pytest.mark.parametrize(
+    ("logged", "kept"),
+    [
+        (range(100, 2000, 100), [*range(100, 2000, 100)]),
+        (range(52_100, 52_500, 100), [52_100, 52_200, 52_300, 52_400]),
+        (range(52_000, 54_400, 100), [52_000, 52_100, 52_300, 52_500, 52_800, 53_000, 53_100, 53_300, 53_600, 53_800, 54_000, 54_100]),
+    ],
+    ids=["round ones", "few, none of them round", "three of many are round"],
+)
+def test_steps_by_which_it_is_compared(logged: Sequence[int], kept: list[int]) -> None:
+    """Round ones, which siblings log, too; where an attempt passes few, others, spread over the run, up to a dozen."""
+    told = summary(*(step(50 + place, iteration) for place, iteration in enumerate(logged)))
+    assert [each.iteration for each in told.steps] == kept
+
+
 TRACE = (
     line(95, "traceback", "Traceback (most recent call last):"),
     line(95, "traceback", f'  File "{MODULE}", line 40, in forward'),
