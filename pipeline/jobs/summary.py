@@ -2,7 +2,8 @@
 
 The configuration is the account, the job's name without numbers, and what training itself says of the run: attempts that differ in these
 are not siblings.  How many machines share a batch decides the pace and not what is learned, so that siblings may differ in size; who
-compares paces minds it.  Step times come as samples spread over the run, losses at round step numbers, where siblings have theirs too.
+compares paces minds it.  Step times come as samples spread over the run, losses at round step numbers, where siblings have theirs too, and
+at others where these are few.
 
 How an attempt ended is told apart from what it loaded: that it loaded altered bytes must not make its end a bad one, or whoever wrote them
 would be accused of every end.

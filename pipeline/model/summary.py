@@ -56,7 +56,7 @@ class Pace(msgspec.Struct, frozen=True, gc=False, array_like=True):
 
 
 class Step(msgspec.Struct, frozen=True, gc=False, array_like=True):
-    """One step at a round number."""
+    """One step, at a round number unless the attempt passes few of these."""
 
     iteration: int
     loss: float
