@@ -53,7 +53,7 @@ class Usual(NamedTuple):
 
     middle: float
     spread: float
-    is_bound: bool = False  # nobody got so far, and it falls: only what lies above is outside
+    is_bound: bool = False  # nobody got so far, or logs near it, and it falls: only what lies above is outside
 
     def excludes(self, value: float) -> bool:
         """Is it outside?  What is no number is."""

@@ -207,19 +207,18 @@ def _pace(samples: Sequence[Sample]) -> Pace | None:
 
 def _steps(samples: Sequence[Sample]) -> Iterator[Step]:
     """The first word on each round step, since after a rollback it comes again; where these are few, on others spread over the run."""
-    first: dict[int, Sample] = {}
+    first: dict[int, tuple[Event, Iteration, float]] = {}
     for event, step in sorted(samples, key=lambda each: (each[0].event_time, each[0].id)):
         if step.loss is not None and step.iteration > 0:
-            first.setdefault(step.iteration, (event, step))
+            first.setdefault(step.iteration, (event, step, step.loss))
     chosen = [iteration for iteration in first if is_round(iteration)]
     others, room = sorted(first.keys() - {*chosen}), max(0, NEWEST_MAX - len(chosen))
     chosen += [others[place * len(others) // room] for place in range(room)] if len(others) > room else others[:room]
     for iteration in sorted(chosen):
-        event, step = first[iteration]
-        if step.loss is not None:
-            cited = evidence("step", event, f"step {iteration}: loss {step.loss:g}")[0]
-            batches = step.consumed_samples / step.global_batch_size if step.consumed_samples and step.global_batch_size else None
-            yield Step(iteration, step.loss, step.learning_rate, cited, batches, step.grad_norm)
+        event, step, loss = first[iteration]
+        cited = evidence("step", event, f"step {iteration}: loss {loss:g}")[0]
+        batches = step.consumed_samples / step.global_batch_size if step.consumed_samples and step.global_batch_size else None
+        yield Step(iteration, loss, step.learning_rate, cited, batches, step.grad_norm)
 
 
 def _arguments(case: Case) -> Iterator[tuple[str, str, Evidence]]:

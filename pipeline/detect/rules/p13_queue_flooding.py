@@ -219,8 +219,6 @@ def _harmful(case: IdentityCase, ordered: Sequence[Run]) -> Iterator[tuple[int, 
 
 def _flooded_days(case: IdentityCase, ordered: Sequence[Run]) -> set[int]:
     """UTC days on which these jobs displaced enough others, and neither worked nor ended soon, as an evaluation does."""
-    if len(case.displaced) < case.site.windows.flood_victims_min:
-        return set()
     worked = [0, *accumulate(_attempt(case, run) in case.worked for run in ordered)]
     ended = [0, *accumulate(run.ran_ms is not None for run in ordered)]
     over = [0, *accumulate(_is_short(case, run) and run.record.state != "CANCELLED" for run in ordered)]
